@@ -1,0 +1,5 @@
+"""`python -m fedpers` is the same as `fedpers`."""
+
+from fedpers.cli import main
+
+main()

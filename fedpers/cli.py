@@ -1,0 +1,138 @@
+"""The commands: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console, RenderableType
+
+from fedpers import commands
+from fedpers.errors import FedpersError
+from fedpers.experiments import experiments, own_sections
+from fedpers.flags import with_flags
+from fedpers.report.data_tables import data_table
+from fedpers.report.progress import Reporter
+from fedpers.report.result_tables import comparison_table, simulation_table
+from fedpers.settings import (
+    DataSettings,
+    Settings,
+    all_sections,
+    parse_assignment,
+    read_toml,
+    resolve,
+)
+
+app = typer.Typer(
+    name="fedpers",
+    help="Simulates federated learning of personalised language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Looks at people and their text.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Config = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.", metavar="FILE")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="Any setting, as section.field=value.", metavar="KEY=VALUE")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="The run's folder. [a new one in runs/]", metavar="FOLDER")
+]
+
+
+def simulate(
+    layer: Mapping[str, Any], config: Config = None, set: Sets = None, out: Out = None, json: Json = False
+) -> None:
+    """Trains one method federated over simulated people and scores it.
+
+    Without options: 1,100 made-up people who disagree, UserIdentifier, FedAdam. What the best model could
+    reach without and with knowing the person is printed beside the result.
+    """
+    result = commands.simulate(_settings(config, set, layer), out, Reporter())
+    _print(result, simulation_table, json)
+
+
+def compare(
+    layer: Mapping[str, Any],
+    methods: Annotated[
+        str, typer.Option("--methods", help="Methods, parted by commas; the first is the baseline.")
+    ] = "conventional,user-identifier",
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, parted by commas.")] = "0,1,2",
+    config: Config = None,
+    set: Sets = None,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Sets methods side by side, each central and federated.
+
+    All cells see the same people, splits and seeds; a central cell goes through as many training samples
+    as its federated one. Each is judged at its best validation round or epoch.
+    """
+    result = commands.compare(_settings(config, set, layer), methods, seeds, out, Reporter())
+    _print(result, comparison_table, json)
+
+
+def describe(
+    source: Annotated[str, typer.Argument(help="As for --data.", metavar="SOURCE")],
+    layer: Mapping[str, Any],
+    config: Config = None,
+    set: Sets = None,
+    json: Json = False,
+) -> None:
+    """Shows people, samples, classes, lengths, and what simple majority rules score."""
+    given = {**layer, "data": {**layer.get("data", {}), "data": source}}
+    description = commands.describe(_settings(config, set, given))
+    _print(description.record(), lambda _: data_table(description), json)
+
+
+@app.command()
+def methods(json: Json = False) -> None:
+    """Lists the methods."""
+    summaries = {name: found.summary for name, found in experiments().items()}
+    _print(summaries, lambda _: "\n".join(f"{name:18}{text}" for name, text in summaries.items()), json)
+
+
+app.command()(with_flags(simulate, all_sections(own_sections())))
+app.command()(with_flags(compare, {n: s for n, s in all_sections(own_sections()).items() if n != "run"}))
+data_app.command()(with_flags(describe, {"data": DataSettings}))
+
+
+def main() -> None:
+    """Runs the command line; a mistake is one line on standard error and exit status 2."""
+    try:
+        status = app(standalone_mode=False)
+    except FedpersError as error:
+        status = _fail(str(error), error.exit_status)
+    except click.ClickException as error:
+        status = _fail(error.format_message(), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        status = _fail("stopped", 130)
+    sys.exit(status or 0)
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return status
+
+
+def _settings(config: Path | None, sets: list[str] | None, layer: Mapping[str, Any]) -> Settings:
+    layers = [read_toml(config)] if config else []
+    layers += [parse_assignment(text) for text in sets or []]
+    return resolve([*layers, layer], own_sections())
+
+
+def _print(result: Mapping[str, Any], table: Any, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
+    else:
+        rendered: RenderableType = table(result)
+        Console(highlight=False).print(rendered)

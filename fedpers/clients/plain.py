@@ -1,0 +1,56 @@
+"""The conventional device: fine-tunes the whole shared model on its own texts and keeps nothing.
+
+It is the baseline of every personalised method, and the shape of those that only read their input in
+another way (McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data,
+AISTATS 2017, arXiv 1602.05629: ClientUpdate).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedpers.data import Ints, Population, Samples
+from fedpers.method import Device, Enrolment, Shared, State, Update
+from fedpers.models import Examples, Model, encode, extract, insert, pool
+from fedpers.settings import LocalSettings
+from fedpers.training import Plan, fit, predict
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A device without personalisation.
+
+    Attributes:
+        local: How it trains in a round.
+    """
+
+    local: LocalSettings
+
+    def enrol(self, model: Model, population: Population, seed: int) -> Enrolment:
+        """Gives everyone an empty state."""
+        return lambda person: {}
+
+    def encode(self, model: Model, samples: Samples, state: State) -> Examples:
+        """Encodes the texts alone."""
+        return encode(model, samples)
+
+    def train(self, shared: Shared, cohort: Sequence[Device]) -> tuple[list[Update], list[State]]:
+        """Trains the shared model for each device, one after another, each from the broadcast."""
+        return [self._train_one(shared, device) for device in cohort], [device.state for device in cohort]
+
+    def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Ints]:
+        """Predicts the samples of all devices in common batches."""
+        insert(shared.model.module, shared.arrays)
+        parts = [self.encode(shared.model, device.samples, device.state) for device in cohort]
+        predicted = predict(shared.model, pool(parts))
+        return np.split(predicted, np.cumsum([len(part) for part in parts])[:-1])
+
+    def _train_one(self, shared: Shared, device: Device) -> Update:
+        insert(shared.model.module, shared.arrays)
+        examples = self.encode(shared.model, device.samples, device.state)
+        passes = list(fit(shared.model, examples, Plan.local(self.local), device.draw))
+        seen = sum(passed.samples for passed in passes)
+        return Update(extract(shared.model.module), len(examples), seen, {"train-loss": passes[-1].loss})

@@ -1,0 +1,91 @@
+"""What each command does, from settings to the record that is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fedpers import comparison, runs
+from fedpers.data import open_source
+from fedpers.data.describe import Description
+from fedpers.data.describe import describe as describe_people
+from fedpers.errors import InputError
+from fedpers.experiments import find
+from fedpers.report.progress import Reporter
+from fedpers.settings import Settings
+from fedpers.simulation import Outcome, Setup, prepare
+from fedpers.simulation import simulate as run_federated
+
+
+def simulate(settings: Settings, out: Path | None, report: Reporter) -> dict[str, Any]:
+    """Runs one method federated and fills the run's folder."""
+    method = find(settings.run.method)
+    folder = runs.create_folder(out, method.name)
+    runs.write_start(folder, settings)
+    setup = prepare(settings, method.build, report)
+    outcome = run_federated(setup, report)
+    result = _simulation_record(setup, outcome, folder)
+    runs.write_history(folder, outcome.history)
+    runs.write_people(folder, setup.population.people, outcome.test)
+    runs.write_model(folder, setup.spec, outcome.arrays)
+    runs.write_result(folder, result)
+    return result
+
+
+def compare(
+    settings: Settings, methods: str, seeds: str, out: Path | None, report: Reporter
+) -> dict[str, Any]:
+    """Runs several methods central and federated, and fills one folder with all of it."""
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    builds = {find(name).name: find(name).build for name in names}
+    if not builds:
+        raise InputError("--methods names no method: give one or more, parted by commas")
+    numbers = _seeds(seeds)
+    folder = runs.create_folder(out, "compare")
+    runs.write_start(folder, settings)
+    trials = []
+    for trial in comparison.run_trials(settings, builds, numbers, report):
+        trials.append(trial)
+        runs.write_history(folder, trial.outcome.history, f"-{trial.method}-{trial.setting}-{trial.seed}")
+    result = {**comparison.record(trials), "run": str(folder)}
+    runs.write_result(folder, result)
+    return result
+
+
+def describe(settings: Settings) -> Description:
+    """Looks at a source without training anything."""
+    people, notes = open_source(settings.data, settings.synthetic, settings.run.seed)
+    return describe_people(people, notes)
+
+
+def _seeds(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+        raise InputError(
+            f"--seeds {text!r}: give different whole numbers from 0, parted by commas, as in 0,1,2"
+        )
+    return [int(part) for part in parts]
+
+
+def _simulation_record(setup: Setup, outcome: Outcome, folder: Path) -> dict[str, Any]:
+    summary = outcome.test.summary()
+    bounds = outcome.ceilings
+    return {
+        "method": setup.method.name,
+        "seed": setup.settings.run.seed,
+        "clients": len(setup.population.clients),
+        "rounds": outcome.done,
+        "best_round": outcome.best,
+        "interrupted": outcome.interrupted,
+        "training_samples": outcome.samples,
+        "test_samples": int(outcome.test.total.sum()),
+        **summary,
+        "accuracy_std": summary["person_std"],
+        "unseen_accuracy": outcome.unseen[0].accuracy if outcome.unseen else None,
+        "unseen_stranger_accuracy": outcome.unseen[1].accuracy if outcome.unseen else None,
+        "ceiling_without_person": bounds.without_person if bounds else None,
+        "ceiling_with_person": bounds.with_person if bounds else None,
+        "ceiling_scatter": bounds.scatter if bounds else None,
+        "seconds": outcome.seconds,
+        "run": str(folder),
+    }

@@ -1,0 +1,138 @@
+"""Who does the work: this process, or Ray workers that pull cohorts as they get free.
+
+Results come back in the order of the cohorts, and what a cohort computes depends on nothing but its order
+and its people, so the outcome is the same with any number of workers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import ray
+import torch
+from ray.exceptions import RayTaskError
+
+from fedpers.engine.states import MemoryStates
+from fedpers.engine.worker import Order, Site, Worker
+from fedpers.errors import FedpersError, InputError
+from fedpers.evaluation import Scores
+from fedpers.method import State, Update
+from fedpers.settings import EngineSettings
+
+_QUEUED = 2  # cohorts given to a worker at once, so that it never waits for the next
+
+
+class Crew(Protocol):
+    """Workers of one phase."""
+
+    def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[list[Update] | Scores]:
+        """Gives the same order to all cohorts and yields each one's result, in the cohorts' order."""
+        ...
+
+    def close(self) -> None:
+        """Ends the workers."""
+        ...
+
+
+class LocalCrew:
+    """One worker in this process, for debuggers, notebooks and small tests."""
+
+    def __init__(self, site: Site) -> None:
+        """Makes the worker."""
+        self._threads = torch.get_num_threads()
+        self._worker = Worker(site, MemoryStates())
+
+    def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[list[Update] | Scores]:
+        return (self._worker.do(order, persons) for persons in cohorts)
+
+    def close(self) -> None:
+        torch.set_num_threads(self._threads)
+
+
+class RayCrew:
+    """Ray actors; an order's arrays are put in the object store once and mapped by every worker."""
+
+    def __init__(self, site: Site, settings: EngineSettings) -> None:
+        """Starts Ray if it is not running, and the workers."""
+        _start_ray(settings)
+        self._states: Any = ray.remote(MemoryStates).options(num_cpus=0).remote()
+        make = ray.remote(Worker).options(num_cpus=0, num_gpus=settings.gpus_per_worker)
+        shared_site, states = ray.put(site), _RemoteStates(self._states)
+        self._actors: list[Any] = [make.remote(shared_site, states) for _ in range(worker_count(settings))]
+
+    def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[list[Update] | Scores]:
+        shared_order = ray.put(order)
+        waiting = deque(enumerate(cohorts))
+        free = deque(actor for _ in range(_QUEUED) for actor in self._actors)
+        running: dict[Any, tuple[int, Any]] = {}
+        finished: dict[int, Any] = {}
+        for position in range(len(cohorts)):
+            while position not in finished:
+                while waiting and free:
+                    number, persons = waiting.popleft()
+                    actor = free.popleft()
+                    running[actor.do.remote(shared_order, list(persons))] = number, actor
+                [done], _ = ray.wait(list(running), num_returns=1)
+                number, actor = running.pop(done)
+                free.append(actor)
+                finished[number] = _fetch(done)
+            yield finished.pop(position)
+
+    def close(self) -> None:
+        for actor in (*self._actors, self._states):
+            ray.kill(actor)
+
+
+class _RemoteStates:
+    """A worker's view of the states, which live in an actor of their own."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def read(self, persons: Sequence[int]) -> list[State | None]:
+        found: list[State | None] = ray.get(self._actor.read.remote(list(persons)))
+        return found
+
+    def write(self, states: Mapping[int, State]) -> None:
+        if states:
+            ray.get(self._actor.write.remote(dict(states)))
+
+
+def hire(site: Site, settings: EngineSettings) -> Crew:
+    """Returns the crew that the settings ask for."""
+    return LocalCrew(site) if settings.workers == 0 else RayCrew(site, settings)
+
+
+def worker_count(settings: EngineSettings) -> int:
+    """Returns how many workers there are: what was asked for, or one a core of this machine."""
+    return len(os.sched_getaffinity(0)) if settings.workers is None else settings.workers
+
+
+def _start_ray(settings: EngineSettings) -> None:
+    if ray.is_initialized():
+        return
+    # Ray's own switches: no usage reports, and no advice about GPUs of workers that use none.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        ray.init(
+            address=settings.ray_address,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+        )
+    except ConnectionError as error:
+        raise InputError(f"no Ray cluster at {settings.ray_address}: {error}") from error
+
+
+def _fetch(reference: Any) -> Any:
+    """Returns a worker's result, or raises what it raised without Ray's account of where."""
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, FedpersError) else error) from None

@@ -1,0 +1,76 @@
+"""Everything that knows Flower's insides: messages outside its runtime, its sampling, its log."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from fedpers.method import Update
+from fedpers.models import Arrays
+
+SEEN = "samples-seen"  # the reply's metric of samples gone through
+
+_LOCAL = 1  # the run, task and server node of messages that never leave this process
+
+
+@contextmanager
+def identity() -> Iterator[None]:
+    """Lets Flower messages be made outside its runtime, and puts back what stood there."""
+    before = (TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id)
+    TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = _LOCAL
+    try:
+        yield
+    finally:
+        TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id = before
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps Flower's own log to warnings; progress is shown by fedpers."""
+    log = logging.getLogger("flwr")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+@contextmanager
+def sampling(number: int) -> Iterator[None]:
+    """Seeds the global `random` state, which Flower's strategies sample nodes with, and restores it."""
+    state = random.getstate()
+    random.seed(number)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def to_record(arrays: Arrays) -> ArrayRecord:
+    """Packs named arrays as Flower sends them."""
+    return ArrayRecord({name: Array(value) for name, value in arrays.items()})
+
+
+def to_arrays(record: ArrayRecord) -> Arrays:
+    """Unpacks what Flower sent."""
+    return {name: array.numpy() for name, array in record.items()}
+
+
+def reply(message: Message, update: Update) -> Message:
+    """Returns a training reply as Flower's averaging strategies want it."""
+    numbers = MetricRecord({"num-examples": update.examples, SEEN: update.seen, **update.metrics})
+    return Message(RecordDict({"arrays": to_record(update.arrays), "metrics": numbers}), reply_to=message)
+
+
+def samples_seen(message: Message) -> int:
+    """Returns how many training samples the devices behind a reply went through."""
+    numbers = next(iter(message.content.metric_records.values()))
+    count = numbers[SEEN]
+    assert isinstance(count, int)
+    return count

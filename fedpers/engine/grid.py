@@ -1,0 +1,144 @@
+"""A Flower Grid whose nodes are people: strategies talk to it as they talk to real devices.
+
+Flower's strategies use `get_node_ids` and `send_and_receive` only. A node's id is its partition number,
+the place of a person among the clients, so a seed samples the same people on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
+from fedpers.data import Ints, Part
+from fedpers.engine.crew import Crew
+from fedpers.engine.flower import reply, to_arrays
+from fedpers.engine.worker import Order
+from fedpers.evaluation import Scores, merge
+from fedpers.method import Update
+from fedpers.models import Arrays
+
+T = TypeVar("T")
+
+_SCORED_TOGETHER = 64  # people whose texts are predicted in common batches
+
+
+class CohortGrid(Grid):
+    """Sends a round's messages to people, a cohort at a time."""
+
+    def __init__(self, crew: Crew, clients: Ints, cohort_size: int, phase: int = 0, *, reduce: bool) -> None:
+        """Lays out the nodes.
+
+        Args:
+            crew: Who does the work.
+            clients: Person number of each partition (clients,).
+            cohort_size: Devices in a cohort, cut in sampled order whatever the number of workers.
+            phase: Whose clients act.
+            reduce: Whether a cohort replies with one weighted mean; right for averaging strategies only.
+        """
+        self._crew = crew
+        self._clients = clients
+        self._cohort_size = cohort_size
+        self._phase = phase
+        self._reduce = reduce
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Returns the partition numbers."""
+        return range(len(self._clients))
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Trains the addressed devices and returns their replies, in the order of the messages.
+
+        With `reduce`, one reply a cohort, in the name of its first device.
+        """
+        sent = list(messages)
+        if not sent:
+            return []
+        content = sent[0].content
+        if any(message.content is not content for message in sent):
+            return [answer for group in _by_content(sent) for answer in self.send_and_receive(group)]
+        order = Order(
+            "train",
+            arrays=to_arrays(next(iter(content.array_records.values()))),
+            phase=self._phase,
+            round=_round(content),
+            reduce=self._reduce,
+        )
+        groups = _cut(sent, self._cohort_size)
+        persons = [[int(self._clients[m.metadata.dst_node_id]) for m in group] for group in groups]
+        replies: list[Message] = []
+        for group, updates in zip(groups, self._crew.do(order, persons), strict=True):
+            assert isinstance(updates, list)
+            replies.extend(_replies(group, updates))
+        return replies
+
+    def score(self, arrays: Arrays, persons: Ints, part: Part, *, stranger: bool = False) -> Scores:
+        """Returns how well the arrays predict one part of some people's texts.
+
+        Args:
+            arrays: The shared parameters.
+            persons: Person numbers, not partitions.
+            part: Which of their texts.
+            stranger: Whether they come without personal state.
+        """
+        order = Order("predict", arrays, self._phase, part=part, stranger=stranger)
+        scores = list(self._crew.do(order, _cut(persons.tolist(), _SCORED_TOGETHER)))
+        return merge(part for part in scores if isinstance(part, Scores))
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Returns a message to a node."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    @property
+    def run(self) -> Run:
+        """Not available: there is no Flower run behind this grid."""
+        raise RuntimeError("a CohortGrid belongs to no Flower run")
+
+    def set_run(self, run: Run) -> None:
+        """Does nothing: there is no Flower run behind this grid."""
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Not available: this grid answers at once, through `send_and_receive`."""
+        raise RuntimeError("a CohortGrid answers at once: use send_and_receive")
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Not available: this grid answers at once, through `send_and_receive`."""
+        raise RuntimeError("a CohortGrid answers at once: use send_and_receive")
+
+
+def _cut(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _by_content(messages: Sequence[Message]) -> list[list[Message]]:
+    """Groups messages that share one content object, in order of first appearance."""
+    groups: dict[int, list[Message]] = {}
+    for message in messages:
+        groups.setdefault(id(message.content), []).append(message)
+    return list(groups.values())
+
+
+def _round(content: RecordDict) -> int:
+    config = next(iter(content.config_records.values()))
+    number = config["server-round"]
+    assert isinstance(number, int)
+    return number
+
+
+def _replies(messages: Sequence[Message], updates: Sequence[Update]) -> list[Message]:
+    return [
+        reply(message, update)
+        for message, update in zip(messages, updates, strict=False)  # a reduced cohort sends one update
+    ]

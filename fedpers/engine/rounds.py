@@ -1,0 +1,65 @@
+"""The round loop: configure, send, aggregate, once a round, with any Flower strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from flwr.app import ConfigRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from fedpers.engine.flower import SEEN, identity, samples_seen, sampling, to_arrays, to_record
+from fedpers.errors import FedpersError
+from fedpers.models import Arrays
+from fedpers.seeds import word
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round left behind.
+
+    Attributes:
+        number: The round, from 1.
+        arrays: The server's parameters after it.
+        samples: Training samples that all devices went through.
+        metrics: The strategy's aggregated training metrics.
+    """
+
+    number: int
+    arrays: Arrays
+    samples: int
+    metrics: Mapping[str, float]
+
+
+def federate(grid: Grid, strategy: Strategy, arrays: Arrays, rounds: int, seed: int) -> Iterator[Round]:
+    """Runs rounds of federated training, one each time the iterator is advanced.
+
+    Args:
+        grid: Where the devices are.
+        strategy: The server's half.
+        arrays: Where training starts.
+        rounds: How many rounds.
+        seed: Seeds which nodes are sampled in each round.
+
+    Raises:
+        FedpersError: The strategy gave no parameters back.
+    """
+    record = to_record(arrays)
+    for number in range(1, rounds + 1):
+        with identity(), sampling(word(seed, "sampling", number)):
+            messages = list(strategy.configure_train(number, record, ConfigRecord(), grid))
+            replies = list(grid.send_and_receive(messages))
+            aggregated, metrics = strategy.aggregate_train(number, replies)
+        if aggregated is None:
+            raise FedpersError(f"round {number}: {type(strategy).__name__} aggregated nothing")
+        record = aggregated
+        yield Round(number, to_arrays(record), sum(map(samples_seen, replies)), _floats(metrics or {}))
+
+
+def _floats(metrics: Mapping[str, object]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in metrics.items()
+        if isinstance(value, int | float) and name != SEEN
+    }

@@ -1,0 +1,162 @@
+"""What one worker process holds and does: a loaded model, the people, and a cohort at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from fedpers import evaluation
+from fedpers.data import Part, Population
+from fedpers.engine.states import StateStore
+from fedpers.errors import DeviceError, FedpersError, InputError
+from fedpers.evaluation import Scores
+from fedpers.method import Client, Device, Shared, State, Update
+from fedpers.models import Arrays, ModelSpec, load
+from fedpers.seeds import stream
+
+
+@dataclass(frozen=True)
+class Site:
+    """What every worker of a run is made from; it travels to each of them once.
+
+    Attributes:
+        model: Which model to load.
+        population: The people.
+        clients: The device's half of each phase.
+        seed: The run's seed.
+        threads: torch threads, fixed because their number changes rounding.
+    """
+
+    model: ModelSpec
+    population: Population
+    clients: tuple[Client, ...]
+    seed: int
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the devices of a round are to do, the same for all of them.
+
+    Attributes:
+        task: Train and send updates, or predict and be scored.
+        arrays: The server's broadcast.
+        phase: Whose client acts.
+        round: The round, from 1.
+        part: Which texts are predicted.
+        reduce: Whether a cohort's updates leave the worker as one weighted mean.
+        stranger: Whether people predict without their personal state.
+    """
+
+    task: Literal["train", "predict"]
+    arrays: Arrays
+    phase: int = 0
+    round: int = 0
+    part: Part = "train"
+    reduce: bool = False
+    stranger: bool = False
+
+
+class Worker:
+    """Carries out orders for cohorts, in this process."""
+
+    def __init__(self, site: Site, states: StateStore) -> None:
+        """Loads the model and enrols everyone; all else comes with each order."""
+        torch.set_num_threads(site.threads)
+        self._site = site
+        self._states = states
+        self._model = load(site.model)
+        self._enrolments = [client.enrol(self._model, site.population, site.seed) for client in site.clients]
+
+    def do(self, order: Order, persons: Sequence[int]) -> list[Update] | Scores:
+        """Trains or scores a cohort of persons, in the order given.
+
+        Raises:
+            DeviceError: A device failed or sent numbers that are not finite; names round and partition.
+            InputError: The settings cannot work on any device, such as an identifier without room.
+        """
+        shared = Shared(self._model, order.arrays, order.round)
+        cohort = self._cohort(order, persons)
+        act = self._train if order.task == "train" else self._score
+        try:
+            return act(order, shared, cohort)
+        except InputError:
+            raise
+        except Exception as error:  # a method's own code may raise anything; the message must say where
+            raise self._explained(error, order, shared, cohort) from error
+
+    def _explained(self, error: Exception, order: Order, shared: Shared, cohort: list[Device]) -> DeviceError:
+        """Finds which device failed by asking each alone: clients are pure, so it fails again."""
+        client = self._site.clients[order.phase]
+        act = client.train if order.task == "train" else client.predict
+        blamed = [device.person for device in cohort]
+        for device in cohort if len(cohort) > 1 else ():
+            try:
+                act(shared, [device])
+            except Exception as alone:
+                error, blamed = alone, [device.person]
+                break
+        text = str(error) if isinstance(error, FedpersError) else f"{type(error).__name__}: {error}"
+        return DeviceError(f"{self._place(order, blamed)}: {text}")
+
+    def _cohort(self, order: Order, persons: Sequence[int]) -> list[Device]:
+        states = [{}] * len(persons) if order.stranger else self._states_of(order, persons)
+        return [
+            Device(
+                person=person,
+                samples=self._site.population.samples(person, order.part),
+                state=state,
+                draw=stream(self._site.seed, f"device-{order.task}", order.phase, order.round, person),
+            )
+            for person, state in zip(persons, states, strict=True)
+        ]
+
+    def _states_of(self, order: Order, persons: Sequence[int]) -> list[State]:
+        first, kept = self._enrolments[order.phase], self._states.read(persons)
+        return [first(p) if state is None else state for p, state in zip(persons, kept, strict=True)]
+
+    def _train(self, order: Order, shared: Shared, cohort: list[Device]) -> list[Update]:
+        updates, states = self._site.clients[order.phase].train(shared, cohort)
+        for update in updates:
+            if not all(np.isfinite(array).all() for array in update.arrays.values()):
+                raise DeviceError("the update has numbers that are not finite: lower --local-lr")
+        changed = {
+            device.person: state
+            for device, state in zip(cohort, states, strict=True)
+            if state is not device.state
+        }
+        self._states.write(changed)
+        return [mean(updates)] if order.reduce else updates
+
+    def _score(self, order: Order, shared: Shared, cohort: list[Device]) -> Scores:
+        return evaluation.score(
+            [device.person for device in cohort],
+            self._site.clients[order.phase].predict(shared, cohort),
+            [device.samples.labels for device in cohort],
+            len(self._site.model.classes),
+        )
+
+    def _place(self, order: Order, persons: Sequence[int]) -> str:
+        """Names the round and the partitions of some people, as Flower numbers them."""
+        partitions = {int(person): number for number, person in enumerate(self._site.population.clients)}
+        numbers = [str(partitions[p]) if p in partitions else f"none (person {p})" for p in persons]
+        return f"round {order.round}, partition {', '.join(numbers)}"
+
+
+def mean(updates: Sequence[Update]) -> Update:
+    """Returns the mean of some updates weighted by their examples, added up in the order given."""
+    total = sum(update.examples for update in updates)
+    shares = [update.examples / total for update in updates]
+    arrays = {name: shares[0] * array for name, array in updates[0].arrays.items()}
+    for share, update in zip(shares[1:], updates[1:], strict=True):
+        for name, array in arrays.items():
+            array[...] += share * update.arrays[name]
+    metrics = {
+        name: sum(share * update.metrics[name] for share, update in zip(shares, updates, strict=True))
+        for name in updates[0].metrics
+    }
+    return Update(arrays, total, sum(update.seen for update in updates), metrics)

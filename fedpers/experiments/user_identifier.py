@@ -1,0 +1,26 @@
+"""UserIdentifier (Mireshghallah et al., NAACL 2022, arXiv 2110.00135): its settings and its one phase."""
+
+from __future__ import annotations
+
+from fedpers.clients import IdentifierKind, UserIdentifier
+from fedpers.method import Method, Phase
+from fedpers.settings import Section, Settings, flag
+from fedpers.strategies import make
+
+
+class Own(Section):
+    """UserIdentifier: a fixed random string of tokens per person before each text."""
+
+    identifier: IdentifierKind = flag(
+        "tokens", "name, number, random digits, symbols or vocabulary tokens, or tokens nobody shares."
+    )
+    identifier_length: int = flag(10, "Tokens of a random identifier (paper: 5 to 200, best at 10).", ge=1)
+
+
+def build(settings: Settings) -> Method:
+    """Returns the method: one phase of federated training with identifiers."""
+    own = settings.of(Own, "user_identifier")
+    client = UserIdentifier(settings.local, own.identifier, own.identifier_length)
+    federation = settings.federation
+    phase = Phase("federated", client, lambda clients: make(federation, clients), federation.rounds)
+    return Method("user-identifier", (phase,))

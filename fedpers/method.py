@@ -1,0 +1,123 @@
+"""What a method is: phases, each with a device's half, a server's half and a number of rounds.
+
+The server's half is any Flower strategy. The device's half is a `Client`: a frozen dataclass of settings
+with pure functions, which work on a cohort of devices at once; one device is a cohort of one. A person's
+state is a value that goes in and comes back and never leaves the device's side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from flwr.serverapp.strategy import Strategy
+
+from fedpers.data import Ints, Population, Samples
+from fedpers.models import Arrays, Examples, Model
+
+State = Mapping[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all devices of a round have in common.
+
+    Attributes:
+        model: This process's loaded model; a client may write into its parameters.
+        arrays: The server's broadcast.
+        round: The round, from 1; 0 outside rounds.
+    """
+
+    model: Model
+    arrays: Arrays
+    round: int = 0
+
+
+@dataclass(frozen=True)
+class Device:
+    """One person as a client function sees it.
+
+    Attributes:
+        person: The person's number, for the record; not an input of any computation.
+        samples: The texts at hand: training texts to train, others to predict.
+        state: The personal state so far.
+        draw: The random stream of this person in this round.
+    """
+
+    person: int
+    samples: Samples
+    state: State
+    draw: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Update:
+    """What leaves a device after training: trainable parameters and how much they weigh.
+
+    Attributes:
+        arrays: The trained parameters, by name.
+        examples: Number of training samples the device has, the weight of the average.
+        seen: Samples it went through, more or fewer than it has.
+        metrics: Means over the samples, such as the training loss.
+    """
+
+    arrays: Arrays
+    examples: int
+    seen: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+Enrolment = Callable[[int], State]
+
+
+class Client(Protocol):
+    """A method's half on the device; pure functions, no loaded model inside."""
+
+    def enrol(self, model: Model, population: Population, seed: int) -> Enrolment:
+        """Returns what gives every person (by number) the state they start with."""
+        ...
+
+    def encode(self, model: Model, samples: Samples, state: State) -> Examples:
+        """Returns a person's samples as the model reads them; `state` is empty for a stranger."""
+        ...
+
+    def train(self, shared: Shared, cohort: Sequence[Device]) -> tuple[list[Update], list[State]]:
+        """Trains every device of a cohort from the broadcast; one update and one new state each."""
+        ...
+
+    def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Ints]:
+        """Returns the predicted classes of every device's samples."""
+        ...
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some rounds with one client and one strategy.
+
+    Attributes:
+        name: What the phase is called in progress and records.
+        client: The device's half.
+        strategy: Makes the server's half, a new Flower strategy, for a number of clients.
+        rounds: Number of rounds.
+    """
+
+    name: str
+    client: Client
+    strategy: Callable[[int], Strategy]
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Method:
+    """A named sequence of phases; the last phase's client predicts."""
+
+    name: str
+    phases: tuple[Phase, ...]
+
+    @property
+    def client(self) -> Client:
+        """The client that predicts, and whose encoding the central control uses."""
+        return self.phases[-1].client

@@ -1,0 +1,90 @@
+"""What a person sees while a run goes on: a live display in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Stage:
+    """One counted piece of work, such as the rounds; shown as plain lines now and then."""
+
+    def __init__(self, console: Console, name: str, steps: int) -> None:
+        """Starts counting.
+
+        Args:
+            console: Where lines go.
+            name: What is counted, such as "rounds".
+            steps: How many steps there will be.
+        """
+        self._console, self._name, self._steps = console, name, steps
+        self._done, self._note = 0, ""
+        self._start = self._last = time.monotonic()
+
+    def advance(self, note: str = "") -> None:
+        """Counts one step done; a note says how things stand and replaces the last one."""
+        self._done += 1
+        self._note = note or self._note
+        now = time.monotonic()
+        if self._done == self._steps or now - self._last >= _SECONDS_BETWEEN_LINES:
+            self._last = now
+            self._show((now - self._start) * (self._steps - self._done) / self._done)
+
+    def _show(self, seconds_left: float) -> None:
+        left = f", {seconds_left:.0f} s left" if self._done < self._steps else ""
+        note = f", {self._note}" if self._note else ""
+        self._console.print(f"{self._name}: {self._done}/{self._steps}{note}{left}", highlight=False)
+
+
+class LiveStage(Stage):
+    """The same in a terminal, as one line with a bar."""
+
+    def __init__(self, console: Console, name: str, steps: int, bars: Progress) -> None:
+        """Adds a bar to a live display."""
+        super().__init__(console, name, steps)
+        self._bars = bars
+        self._bar = bars.add_task(name, total=steps, note="")
+
+    def advance(self, note: str = "") -> None:
+        self._done += 1
+        self._note = note or self._note
+        self._bars.update(self._bar, completed=self._done, note=self._note)
+
+
+class Reporter:
+    """Where a run tells how far it is; everything goes to standard error."""
+
+    def __init__(self, console: Console | None = None, *, silent: bool = False) -> None:
+        """Chooses live bars for a terminal, plain lines otherwise.
+
+        Args:
+            console: Where to write; standard error by default.
+            silent: Whether to write nothing.
+        """
+        self.console = console or Console(stderr=True, quiet=silent)
+
+    def say(self, line: str) -> None:
+        """Shows a line that stays."""
+        self.console.print(line, highlight=False, markup=False)
+
+    @contextmanager
+    def stage(self, name: str, steps: int) -> Iterator[Stage]:
+        """Counts a piece of work while the block runs."""
+        if not self.console.is_terminal:
+            yield Stage(self.console, name, steps)
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        with Progress(*columns, console=self.console) as bars:
+            yield LiveStage(self.console, name, steps, bars)

@@ -1,0 +1,123 @@
+"""Results of simulate and compare as tables for a terminal 80 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+
+def simulation_table(result: Mapping[str, Any]) -> RenderableType:
+    """Returns one run's scores, with the ceilings where they are known."""
+    table = Table(
+        box=box.SIMPLE_HEAD, title=f"{result['method']}, seed {result['seed']}", title_justify="left"
+    )
+    table.add_column("test accuracy")
+    table.add_column("", justify="right")
+    table.add_row(
+        f"pooled over {result['test_samples']:,} texts of {result['clients']:,} people",
+        _rate(result["accuracy"]),
+    )
+    table.add_row("mean over people", _rate(result["person_mean"]))
+    table.add_row("standard deviation over people", _rate(result["accuracy_std"]))
+    table.add_row(
+        "lowest and highest decile of people",
+        f"{result['person_deciles'][0]:.2f} {result['person_deciles'][-1]:.2f}",
+    )
+    table.add_row("macro-F1", _rate(result["macro_f1"]))
+    if result["unseen_accuracy"] is not None:
+        table.add_row("unseen people, as themselves", _rate(result["unseen_accuracy"]))
+        table.add_row("unseen people, as strangers", _rate(result["unseen_stranger_accuracy"]))
+    notes = [*_ceiling_notes(result), *_run_notes(result)]
+    return Group(table, *(Text(note) for note in notes))
+
+
+def _ceiling_notes(result: Mapping[str, Any]) -> list[str]:
+    """Says how the accuracy lies to what can be known without and with the person."""
+    without, with_person = result["ceiling_without_person"], result["ceiling_with_person"]
+    if without is None:
+        return []
+    above = result["accuracy"] > without
+    return [
+        f"Best possible without knowing the person {without:.3f}, with it {with_person:.3f}",
+        f"(measured accuracy scatters by {result['ceiling_scatter']:.3f} around what is expected).",
+        f"This run lies {'above' if above else 'below'} what a model can expect without knowing the person.",
+    ]
+
+
+def _run_notes(result: Mapping[str, Any]) -> list[str]:
+    state = "Interrupted after" if result["interrupted"] else "Finished"
+    return [
+        f"{state} {result['rounds']} rounds in {result['seconds']:.0f} s; parameters are those of round "
+        f"{result['best_round']}.",
+        f"Run folder: {result['run']}",
+    ]
+
+
+def comparison_table(result: Mapping[str, Any]) -> RenderableType:
+    """Returns the table of methods by setting, and the differences per person."""
+    cells = Table(box=box.SIMPLE_HEAD, title=f"Test accuracy, {_seeds(result)}", title_justify="left")
+    for column in ("method", "setting"):
+        cells.add_column(column)
+    for column in ("accuracy", "95 % interval", "over seeds", "over people", "samples"):
+        cells.add_column(column, justify="right")
+    for cell in result["cells"]:
+        cells.add_row(
+            cell["method"],
+            cell["setting"],
+            _rate(cell["accuracy"]),
+            _interval(cell),
+            f"± {cell['spread']:.3f}",
+            f"± {cell['person_std']:.3f}",
+            f"{cell['samples']:,}",
+        )
+    parts: list[RenderableType] = [cells]
+    if result["differences"]:
+        parts.append(_difference_table(result))
+    if result["ceiling_without_person"] is not None:
+        without, with_person = result["ceiling_without_person"], result["ceiling_with_person"]
+        parts.append(
+            Text(f"Best possible without knowing the person {without:.3f}, with it {with_person:.3f}.")
+        )
+    if result.get("run"):
+        parts.append(Text(f"Run folder: {result['run']}"))
+    return Group(*parts)
+
+
+def _difference_table(result: Mapping[str, Any]) -> Table:
+    baseline = result["differences"][0]["baseline"]
+    table = Table(
+        box=box.SIMPLE_HEAD, title=f"Paired with {baseline}, person by person", title_justify="left"
+    )
+    for column in ("method", "setting"):
+        table.add_column(column)
+    for column in ("difference", "95 % interval", "better", "same", "worse"):
+        table.add_column(column, justify="right")
+    for difference in result["differences"]:
+        change = difference["change"]
+        shares = (f"{change[share]:.1%}" for share in ("better", "same", "worse"))
+        table.add_row(
+            difference["method"],
+            difference["setting"],
+            f"{change['difference']:+.3f}",
+            _interval(change),
+            *shares,
+        )
+    return table
+
+
+def _seeds(result: Mapping[str, Any]) -> str:
+    seeds = sorted({seed for cell in result["cells"] for seed in cell["seeds"]})
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
+def _interval(bounds: Mapping[str, Any]) -> str:
+    return f"{bounds['low']:.3f} .. {bounds['high']:.3f}"
+
+
+def _rate(value: float) -> str:
+    return f"{value:.3f}"

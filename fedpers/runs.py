@@ -1,0 +1,123 @@
+"""A run's folder: everything that tells what was run and what came out.
+
+settings.json     every setting, as resolved
+versions.json     fedpers, its commit, and the libraries that can change a number
+metrics.jsonl     one line a round or epoch
+people.parquet    test samples and right answers of every person
+model/            the best parameters with config and tokenizer, loadable with transformers
+result.json       what the command printed
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fedpers.data import People
+from fedpers.errors import InputError
+from fedpers.evaluation import Scores
+from fedpers.models import Arrays, ModelSpec, insert, load
+from fedpers.settings import Settings
+
+_LIBRARIES = ("fedpers", "flwr", "ray", "torch", "transformers", "tokenizers", "numpy", "datasets")
+_DEFAULT_PARENT = Path("runs")
+
+
+def create_folder(out: Path | None, name: str) -> Path:
+    """Makes the folder of a new run.
+
+    Args:
+        out: Where to; by default a new folder under runs/, named by time and `name`.
+        name: What is run.
+
+    Raises:
+        InputError: The folder holds something already, or cannot be written.
+    """
+    folder = out or _unused(_DEFAULT_PARENT / f"{datetime.now():%Y%m%d-%H%M%S}-{name}")
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder} is not empty, and a run is never overwritten: give another --out")
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / "settings.json"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot write to the run's folder {folder}: {error.strerror}; give another --out"
+        ) from error
+    return folder
+
+
+def write_start(folder: Path, settings: Settings) -> None:
+    """Records what is about to run."""
+    _write_json(folder / "settings.json", settings.model_dump())
+    _write_json(folder / "versions.json", versions())
+
+
+def write_history(folder: Path, history: list[dict[str, float]], suffix: str = "") -> None:
+    """Records the metrics of each round or epoch, a line each; a suffix tells several runs apart."""
+    lines = [json.dumps(record) for record in history]
+    (folder / f"metrics{suffix}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_people(folder: Path, people: People, scores: Scores) -> None:
+    """Records how each person's test texts were classified."""
+    table = pa.table(
+        {
+            "person": [people.name(person) for person in scores.persons],
+            "samples": scores.total,
+            "correct": scores.correct,
+            "accuracy": scores.by_person,
+        }
+    )
+    pq.write_table(table, folder / "people.parquet")
+
+
+def write_model(folder: Path, spec: ModelSpec, arrays: Arrays) -> None:
+    """Saves parameters, config and tokenizer so that transformers' Auto classes load them."""
+    model = load(spec)
+    insert(model.module, arrays)
+    model.module.save_pretrained(folder / "model")
+    model.tokenizer.save_pretrained(folder / "model")
+
+
+def write_result(folder: Path, result: Mapping[str, Any]) -> None:
+    """Records what the command printed."""
+    _write_json(folder / "result.json", result)
+
+
+def versions() -> dict[str, str | None]:
+    """Returns the versions of everything that can change a number, and the commit if there is one."""
+    found: dict[str, str | None] = {name: version(name) for name in _LIBRARIES}
+    return {"python": platform.python_version(), **found, "commit": _commit()}
+
+
+def _commit() -> str | None:
+    """Returns the commit of the checkout that fedpers runs from, with a mark if files were changed."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        described = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()
+
+
+def _unused(folder: Path) -> Path:
+    """Returns the folder, or the first of folder-2, folder-3, ... that does not exist."""
+    candidate, number = folder, 2
+    while candidate.exists():
+        candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+    return candidate
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

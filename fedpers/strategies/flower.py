@@ -1,0 +1,67 @@
+"""Flower's averaging strategies by name, as they are, with the run's settings filled in.
+
+FedAvg: McMahan et al., AISTATS 2017, arXiv 1602.05629. FedAvgM: Hsu et al., 2019, arXiv 1909.06335.
+FedAdagrad, FedAdam, FedYogi: Reddi et al., Adaptive Federated Optimization, ICLR 2021, arXiv 2003.00295.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi, Strategy
+
+from fedpers.errors import unknown
+from fedpers.settings import FederationSettings
+
+AVERAGING = (FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi)
+
+_OWN_ARGUMENTS: dict[str, Callable[[FederationSettings], dict[str, Any]]] = {
+    "fedavg": lambda s: {},
+    "fedavgm": lambda s: {"server_learning_rate": s.server_lr, "server_momentum": s.server_momentum},
+    "fedadam": lambda s: {
+        "eta": s.server_lr,
+        "beta_1": s.server_momentum,
+        "beta_2": s.server_beta_2,
+        "tau": s.server_tau,
+    },
+    "fedadagrad": lambda s: {"eta": s.server_lr, "tau": s.server_tau},
+    "fedyogi": lambda s: {
+        "eta": s.server_lr,
+        "beta_1": s.server_momentum,
+        "beta_2": s.server_beta_2,
+        "tau": s.server_tau,
+    },
+}
+
+
+def make(settings: FederationSettings, clients: int) -> Strategy:
+    """Returns a new strategy that samples the settings' number of clients in each round.
+
+    Args:
+        settings: Which strategy, and its numbers.
+        clients: How many clients there are; a round never samples more.
+
+    Raises:
+        InputError: No strategy of that name.
+    """
+    if settings.strategy not in _OWN_ARGUMENTS:
+        raise unknown("strategy", settings.strategy, _OWN_ARGUMENTS)
+    kind = {strategy.__name__.lower(): strategy for strategy in AVERAGING}[settings.strategy]
+    sampled = min(settings.clients_per_round, clients)
+    # Flower rounds fraction x clients down; a vanishing fraction makes min_train_nodes the exact number.
+    return kind(
+        fraction_train=1e-12,
+        min_train_nodes=sampled,
+        min_available_nodes=sampled,
+        fraction_evaluate=1e-12,
+        **_OWN_ARGUMENTS[settings.strategy](settings),
+    )
+
+
+def averages(strategy: Strategy) -> bool:
+    """Tells whether a strategy needs no more than the weighted mean of the replies.
+
+    True for Flower's own classes only: a subclass may look at every reply.
+    """
+    return type(strategy) in AVERAGING

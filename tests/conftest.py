@@ -1,0 +1,53 @@
+"""What tests share: a small world of made-up people, and Ray, started once for the whole suite."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from fedpers.experiments import own_sections
+from fedpers.report.progress import Reporter
+from fedpers.settings import Settings, resolve
+
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+
+SMALL: dict[str, dict[str, Any]] = {
+    "data": {"clients": 6, "public_people": 8, "held_out_people": 2},
+    "synthetic": {"samples_per_person": 12, "plain_words": 60},
+    "model": {"hidden_size": 16, "heads": 2, "max_tokens": 32, "vocabulary": 200},
+    "federation": {"rounds": 3, "clients_per_round": 4, "eval_every": 2},
+    "central": {"base_epochs": 1},
+    "engine": {"workers": 0, "cohort_size": 2},
+}
+
+
+def small(**sections: dict[str, Any]) -> Settings:
+    """Returns settings of a run that takes about a second, with some sections changed."""
+    return resolve([SMALL, sections], own_sections())
+
+
+@pytest.fixture
+def silent() -> Reporter:
+    return Reporter(silent=True)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Returns the folder of real data and vocabularies, or skips where it is absent."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("real data (../shared/data) is not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """Starts Ray for all tests that need it."""
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
