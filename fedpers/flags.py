@@ -35,7 +35,10 @@ def with_flags(command: Callable[..., None], sections: Mapping[str, type[Section
         if is_flag(info)
     }
     homes = {
-        field: section for section, kind in sections.items() for field in kind.model_fields if field in flags
+        field: section
+        for section, kind in sections.items()
+        for field, info in kind.model_fields.items()
+        if is_flag(info)
     }
 
     def run(**values: Any) -> None:

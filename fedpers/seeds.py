@@ -15,7 +15,8 @@ import torch
 
 
 def _sequence(seed: int, purpose: str, *numbers: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), *numbers])
+    # A spawn key, because plain entropy is padded with zeros: (1,) and (1, 0) would be the same place.
+    return np.random.SeedSequence(seed, spawn_key=(zlib.crc32(purpose.encode()), *numbers))
 
 
 def stream(seed: int, purpose: str, *numbers: int) -> np.random.Generator:

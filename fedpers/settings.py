@@ -13,9 +13,9 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from fedpers.errors import InputError, unknown
@@ -24,7 +24,7 @@ from fedpers.errors import InputError, unknown
 class Section(BaseModel):
     """One concern's settings: immutable, strict about names and ranges."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 S = TypeVar("S", bound=Section)
@@ -83,7 +83,7 @@ class SyntheticSettings(Section):
 
     samples_per_person: int = option(51, "Texts a person writes (Sentiment140's mean is 51).", ge=3)
     text_words: int = option(12, "Words in a text.", ge=1)
-    agreed_words: int = option(20, "Words everyone reads alike.", ge=2)
+    agreed_words: int = option(300, "Words everyone reads alike.", ge=2)
     contested_words: int = option(20, "Words the two camps read in opposite ways.", ge=2)
     tilt: float = option(0.6, "Share of the contested words that the first camp likes.", ge=0, le=1)
     plain_words: int = option(2000, "Words that say nothing about the label.", ge=1)
@@ -91,6 +91,13 @@ class SyntheticSettings(Section):
     contested_share: float = option(0.5, "Share of a text's words that are contested.", ge=0, le=1)
     strength: float = option(1.5, "Log-odds that one opinion word adds to the label.", gt=0)
     lean: float = option(0.5, "Standard deviation of a person's own log-odds.", ge=0)
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        total = self.agreed_share + self.contested_share
+        if total > 1:
+            raise ValueError(f"agreed_share + contested_share is {total:g}, more than 1: lower one of them")
+        return self
 
 
 class ModelSettings(Section):
@@ -235,6 +242,8 @@ def _build(section: str, kind: type[S], given: Mapping[str, Any]) -> S:
         return kind(**given)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # a rule between several settings
+            raise InputError(f"{section}: {first['msg'].removeprefix('Value error, ')}") from None
         field = str(first["loc"][0])
         shown = f"--{field.replace('_', '-')}" if is_flag(kind.model_fields[field]) else f"{section}.{field}"
         rule = first["msg"]

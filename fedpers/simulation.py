@@ -71,14 +71,19 @@ class Outcome:
     interrupted: bool
 
 
-def prepare(settings: Settings, build: Build, report: Reporter) -> Setup:
-    """Reads the people, loads the model and trains the base on the public people's text."""
-    seed = settings.run.seed
+def lay_out(settings: Settings, build: Build) -> tuple[Method, Population, ModelSpec]:
+    """Makes the method, reads the people and describes the model; the same in every process."""
     method = build(settings)
-    population = populate(settings.data, settings.synthetic, seed)
+    population = populate(settings.data, settings.synthetic, settings.run.seed)
+    texts = _vocabulary_texts(population)
+    return method, population, specify(settings.model, population.people.classes, settings.run.seed, texts)
+
+
+def prepare(settings: Settings, build: Build, report: Reporter) -> Setup:
+    """Lays a run out and trains the base on the public people's text."""
+    method, population, spec = lay_out(settings, build)
     for note in population.notes:
         report.say(note)
-    spec = specify(settings.model, population.people.classes, seed, _vocabulary_texts(settings, population))
     if spec.random_weights and settings.model.model != TINY:
         report.say(f"{settings.model.model} holds no weights: the model starts from random ones")
     with _threads(settings.engine.threads):
@@ -228,7 +233,7 @@ def _run_phase(desk: _Desk, number: int, phase: Phase, *, judged: bool) -> None:
             stage.advance(desk.check() if look else "")
 
 
-def _vocabulary_texts(settings: Settings, population: Population) -> Iterator[str]:
+def _vocabulary_texts(population: Population) -> Iterator[str]:
     for person in population.public:
         yield from population.samples(person, "all").texts
 

@@ -1,5 +1,6 @@
 """What tests share: a small world of made-up people, and Ray, started once for the whole suite."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,6 @@ def ray_session() -> Iterator[None]:
     """Starts Ray for all tests that need it."""
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()

@@ -11,6 +11,7 @@ added and unused tokens.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 import numpy as np
@@ -82,7 +83,8 @@ def pool_of(tokenizer: PreTrainedTokenizerBase, kind: IdentifierKind) -> Ints:
     """
     if kind == "digits":
         found = [tokenizer(str(digit), add_special_tokens=False)["input_ids"] for digit in range(10)]
-        return np.unique([ids[-1] for ids in found])
+        known = set(usable(tokenizer))  # a digit may be unknown to the vocabulary
+        return np.array(sorted({ids[-1] for ids in found} & known), dtype=np.int64)
     # The written form of each usable token, without the marks that tokenizers use for word borders.
     written = {token: str(tokenizer.decode([token])).strip().removeprefix("##") for token in usable(tokenizer)}
     if kind != "symbols":
@@ -106,12 +108,21 @@ def draw_unique(tokens: Ints, people: int, length: int, draw: np.random.Generato
     Raises:
         InputError: There are fewer possible identifiers than people.
     """
-    if len(tokens) ** length < people:
-        need = int(np.ceil(np.log(people) / np.log(max(len(tokens), 2))))
+    possible = len(tokens) ** length
+    if possible < people and len(tokens) < 2:
         raise InputError(
-            f"{len(tokens)} tokens make only {len(tokens) ** length} identifiers of length {length} for "
+            f"the vocabulary has {len(tokens)} tokens of this kind, too few for {people} different "
+            "identifiers of any length: use --identifier tokens"
+        )
+    if possible < people:
+        need = next(longer for longer in count(length) if len(tokens) ** longer >= people)
+        raise InputError(
+            f"{len(tokens)} tokens make only {possible} identifiers of length {length} for "
             f"{people} people: use a length of at least {need}"
         )
+    if possible < 2 * people:  # the same law without redraws, which would seldom hit a free one
+        numbers = draw.choice(possible, size=people, replace=False)
+        return tokens[numbers[:, None] // len(tokens) ** np.arange(length) % len(tokens)]
     rows = draw.choice(tokens, size=(people, length))
     while True:
         _, first = np.unique(rows, axis=0, return_index=True)
@@ -130,6 +141,11 @@ def draw_distant(tokens: Ints, people: int, length: int, draw: np.random.Generat
     Raises:
         InputError: The vocabulary is too small for so many people.
     """
+    if people > len(tokens):
+        raise InputError(
+            f"{people} people are more than the vocabulary's {len(tokens)} tokens, so identifiers cannot be "
+            "maximally distant: use --identifier tokens"
+        )
     if people * length > len(tokens):
         raise InputError(
             f"{people} maximally distant identifiers of {length} tokens need {people * length} tokens, the "

@@ -126,9 +126,9 @@ def _synthetic(data: DataSettings, synthetic: SyntheticSettings, seed: int) -> P
         raise InputError("--skewed filters real people: synthetic ones are made on demand")
     asked = (data.clients, data.public_people, data.held_out_people)
     sizes = [default if size is None else size for size, default in zip(asked, _SYNTHETIC_SIZES, strict=True)]
-    ends = np.cumsum([0, *sizes])
-    clients, public, held_out = (np.arange(*ends[role : role + 2]) for role in range(3))
-    people = SyntheticPeople(synthetic, seed, int(ends[-1]))
+    # Every third person has the same role, so that nobody's role changes with the number of clients.
+    clients, public, held_out = (np.arange(role, 3 * size, 3) for role, size in enumerate(sizes))
+    people = SyntheticPeople(synthetic, seed, 3 * max(sizes))
     return Population(people, clients, public, held_out, max_samples=data.max_samples, seed=seed)
 
 
@@ -137,8 +137,8 @@ def _eligible(people: TablePeople, data: DataSettings) -> Ints:
     chosen = np.flatnonzero(people.counts() >= data.min_samples)
     if not len(chosen):
         raise InputError(
-            f"no person in {data.data} has {data.min_samples} samples: the most is {people.counts().max()}; "
-            f"lower --min-samples (3 at least)"
+            f"no person in {data.data} has {data.min_samples} samples: the most is {people.counts().max()}, "
+            f"and a split needs 3 at least; set --min-samples between the two"
         )
     if data.skewed is None:
         return chosen

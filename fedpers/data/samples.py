@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -124,8 +125,9 @@ def _numbers_of(labels: pa.ChunkedArray, classes: Sequence[str]) -> Ints:
 
 
 def _label_order(label: str) -> tuple[int, float, str]:
-    """Sorts numbers by value, before names."""
+    """Sorts numbers by value, before names; "nan" and "inf" are names."""
     try:
-        return 0, float(label), label
+        value = float(label)
     except ValueError:
         return 1, 0.0, label
+    return (0, value, label) if math.isfinite(value) else (1, 0.0, label)

@@ -171,6 +171,9 @@ def _is_hub_name(settings: DataSettings) -> bool:
 
 def _missing(path: Path) -> InputError:
     there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    if path.parent == Path():
+        there.append("synthetic")
+    there = [name for name in there if not name.startswith(".")]
     near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.5)
     if near:
         return InputError(f"no file or folder {path}: did you mean {path.parent / near[0]}?")

@@ -1,23 +1,29 @@
 """The simulation engine: people as Flower nodes, worked on in cohorts, here or on Ray."""
 
 from fedpers.engine.crew import Crew, LocalCrew, RayCrew, hire, worker_count
-from fedpers.engine.flower import quiet
+from fedpers.engine.flower import quiet, reply, to_arrays, to_record
 from fedpers.engine.grid import CohortGrid
 from fedpers.engine.rounds import Round, federate
+from fedpers.engine.states import MemoryStates, StateStore
 from fedpers.engine.worker import Order, Site, Worker, mean
 
 __all__ = [
     "CohortGrid",
     "Crew",
     "LocalCrew",
+    "MemoryStates",
     "Order",
     "RayCrew",
     "Round",
     "Site",
+    "StateStore",
     "Worker",
     "federate",
     "hire",
     "mean",
     "quiet",
+    "reply",
+    "to_arrays",
+    "to_record",
     "worker_count",
 ]

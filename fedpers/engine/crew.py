@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -118,6 +119,8 @@ def _start_ray(settings: EngineSettings) -> None:
     # Ray's own switches: no usage reports, and no advice about GPUs of workers that use none.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if settings.ray_address not in (None, "auto", "local"):
+        _knock(str(settings.ray_address))
     try:
         ray.init(
             address=settings.ray_address,
@@ -128,6 +131,15 @@ def _start_ray(settings: EngineSettings) -> None:
         )
     except ConnectionError as error:
         raise InputError(f"no Ray cluster at {settings.ray_address}: {error}") from error
+
+
+def _knock(address: str) -> None:
+    """Raises an InputError if nobody listens at an address; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise InputError(f"no Ray cluster at {address}: {error}; give host:port of its head node") from None
 
 
 def _fetch(reference: Any) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
+import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -52,7 +54,7 @@ def sampling(number: int) -> Iterator[None]:
         random.setstate(state)
 
 
-def to_record(arrays: Arrays) -> ArrayRecord:
+def to_record(arrays: Mapping[str, npt.NDArray[Any]]) -> ArrayRecord:
     """Packs named arrays as Flower sends them."""
     return ArrayRecord({name: Array(value) for name, value in arrays.items()})
 

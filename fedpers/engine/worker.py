@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -71,6 +72,12 @@ class Worker:
         self._states = states
         self._model = load(site.model)
         self._enrolments = [client.enrol(self._model, site.population, site.seed) for client in site.clients]
+
+    def at(self, states: StateStore) -> Worker:
+        """Returns the same worker, same loaded model included, with other personal states."""
+        other = copy.copy(self)
+        other._states = states
+        return other
 
     def do(self, order: Order, persons: Sequence[int]) -> list[Update] | Scores:
         """Trains or scores a cohort of persons, in the order given.

@@ -32,7 +32,8 @@ def insert(module: torch.nn.Module, arrays: Mapping[str, npt.NDArray[np.floating
         raise ValueError(f"arrays do not match the parameters: {sorted(trainable.keys() ^ arrays.keys())}")
     with torch.no_grad():
         for name, parameter in trainable.items():
-            value = torch.as_tensor(np.asarray(arrays[name], dtype=np.float32))
+            # A copy: arrays from a shared store are read-only, and torch warns of those.
+            value = torch.from_numpy(np.array(arrays[name], dtype=np.float32))
             if value.shape != parameter.shape:
                 raise ValueError(f"{name} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}")
             parameter.copy_(value)

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tokenizers import BertWordPieceTokenizer
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -26,6 +24,7 @@ from transformers import (
 
 from fedpers import seeds
 from fedpers.errors import InputError
+from fedpers.models.wordpiece import train_wordpiece
 from fedpers.settings import ModelSettings
 
 TINY = "tiny"
@@ -139,6 +138,8 @@ def _read(spec: ModelSpec) -> tuple[PreTrainedTokenizerBase, PretrainedConfig]:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _unloadable(name, error) from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes up without files
+        raise InputError(f"{name} holds no tokenizer: add the vocabulary files that belong to its model")
     return tokenizer, _resized(config, settings) if spec.random_weights else config
 
 
@@ -153,6 +154,11 @@ def _instantiate(spec: ModelSpec, config: PretrainedConfig) -> PreTrainedModel:
                 )
         except (OSError, ValueError) as error:
             raise _unloadable(spec.settings.model, error) from error
+        except RuntimeError as error:  # tensors of other shapes; torch's own message is a table
+            raise InputError(
+                f"the weights of {spec.settings.model} do not fit its config.json and the data's "
+                f"{len(spec.classes)} classes: use a model without a classifier, or one for as many classes"
+            ) from error
     loaded: PreTrainedModel = module.float()
     return loaded
 
@@ -211,9 +217,7 @@ def _longest(settings: ModelSettings, config: PretrainedConfig) -> int:
 
 
 def _train_vocabulary(texts: Iterable[str], size: int) -> tuple[str, ...]:
-    trainer = BertWordPieceTokenizer(lowercase=True)
-    trainer.train_from_iterator(texts, vocab_size=size, min_frequency=2, show_progress=False)
-    entries: dict[str, Any] = trainer.get_vocab()
-    if len(entries) < 50:
+    public = list(texts)
+    if not public:
         raise InputError("the tiny model needs public text for its vocabulary: set --public-people 1 or more")
-    return tuple(sorted(entries, key=lambda entry: entries[entry]))
+    return train_wordpiece(public, size)

@@ -60,10 +60,10 @@ def _run_notes(result: Mapping[str, Any]) -> list[str]:
 
 def comparison_table(result: Mapping[str, Any]) -> RenderableType:
     """Returns the table of methods by setting, and the differences per person."""
-    cells = Table(box=box.SIMPLE_HEAD, title=f"Test accuracy, {_seeds(result)}", title_justify="left")
+    cells = _table(f"Test accuracy, {_seeds(result)}")
     for column in ("method", "setting"):
-        cells.add_column(column)
-    for column in ("accuracy", "95 % interval", "over seeds", "over people", "samples"):
+        cells.add_column(column, no_wrap=True)
+    for column in ("accuracy", "95 % interval", "± seeds", "± people", "samples"):
         cells.add_column(column, justify="right")
     for cell in result["cells"]:
         cells.add_row(
@@ -71,8 +71,8 @@ def comparison_table(result: Mapping[str, Any]) -> RenderableType:
             cell["setting"],
             _rate(cell["accuracy"]),
             _interval(cell),
-            f"± {cell['spread']:.3f}",
-            f"± {cell['person_std']:.3f}",
+            _rate(cell["spread"]),
+            _rate(cell["person_std"]),
             f"{cell['samples']:,}",
         )
     parts: list[RenderableType] = [cells]
@@ -90,11 +90,9 @@ def comparison_table(result: Mapping[str, Any]) -> RenderableType:
 
 def _difference_table(result: Mapping[str, Any]) -> Table:
     baseline = result["differences"][0]["baseline"]
-    table = Table(
-        box=box.SIMPLE_HEAD, title=f"Paired with {baseline}, person by person", title_justify="left"
-    )
+    table = _table(f"Paired with {baseline}, person by person")
     for column in ("method", "setting"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for column in ("difference", "95 % interval", "better", "same", "worse"):
         table.add_column(column, justify="right")
     for difference in result["differences"]:
@@ -108,6 +106,11 @@ def _difference_table(result: Mapping[str, Any]) -> Table:
             *shares,
         )
     return table
+
+
+def _table(title: str) -> Table:
+    """Returns an empty table that is narrow enough for seven columns."""
+    return Table(box=None, title=title, title_justify="left", padding=(0, 2, 0, 0), pad_edge=False)
 
 
 def _seeds(result: Mapping[str, Any]) -> str:

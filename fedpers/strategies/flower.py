@@ -55,6 +55,7 @@ def make(settings: FederationSettings, clients: int) -> Strategy:
         min_train_nodes=sampled,
         min_available_nodes=sampled,
         fraction_evaluate=1e-12,
+        min_evaluate_nodes=sampled,
         **_OWN_ARGUMENTS[settings.strategy](settings),
     )
 

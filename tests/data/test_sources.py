@@ -710,7 +710,11 @@ def test_a_missing_file_in_a_folder_that_is_there_is_no_hub_name(
 
 
 def test_a_word_that_is_neither_path_nor_hub_name_says_so() -> None:
-    assert message("synthetik") == "no file or folder synthetik; a Hugging Face name looks like owner/name"
+    assert message("quux") == "no file or folder quux; a Hugging Face name looks like owner/name"
+
+
+def test_a_misspelt_synthetic_is_recognised() -> None:
+    assert message("synthetik") == "no file or folder synthetik: did you mean synthetic?"
 
 
 def test_an_unknown_suffix_names_the_known_ones(tmp_path: Path) -> None:

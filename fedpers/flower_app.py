@@ -1,0 +1,125 @@
+"""The same halves as Flower apps, for Flower's own runtime: `flwr run .` and real deployments.
+
+`server_app` and `client_app` are named in pyproject.toml. Their settings come from the run config's
+`settings`, a text in TOML such as `data.clients = 4`; `out` names the folder for the final model.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+
+from fedpers import runs
+from fedpers.engine import Order, Site, Worker, reply, to_arrays, to_record
+from fedpers.errors import FedpersError, InputError
+from fedpers.evaluation import Scores
+from fedpers.experiments import find, own_sections
+from fedpers.method import State
+from fedpers.report.progress import Reporter
+from fedpers.settings import resolve
+from fedpers.simulation import lay_out, prepare
+
+_STATE = "personal-state"
+
+server_app = ServerApp()
+client_app = ClientApp()
+
+
+@server_app.main()
+def serve(grid: Grid, context: Context) -> None:
+    """Trains the base, runs every phase with its strategy, and saves the final model."""
+    settings = resolve([_given(context)], own_sections())
+    method = find(settings.run.method)
+    out = context.run_config.get("out")
+    folder = runs.create_folder(Path(str(out)) if out else None, method.name)
+    runs.write_start(folder, settings)
+    setup = prepare(settings, method.build, Reporter())
+    arrays = to_record(setup.base)
+    for number, phase in enumerate(setup.method.phases):
+        config = ConfigRecord({"phase": number})
+        strategy = phase.strategy(len(setup.population.clients))
+        result = strategy.start(grid, arrays, phase.rounds, train_config=config, evaluate_config=config)
+        if not result.arrays:
+            raise FedpersError(f"{phase.name}: no device sent an update; Flower's log says why")
+        arrays = result.arrays
+    runs.write_model(folder, setup.spec, to_arrays(arrays))
+
+
+@client_app.train()
+def train(message: Message, context: Context) -> Message:
+    """Trains the one person this node stands for."""
+    updates = _do("train", message, context)
+    assert isinstance(updates, list)
+    return reply(message, updates[0])
+
+
+@client_app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Scores the broadcast on the person's validation texts."""
+    scores = _do("predict", message, context)
+    assert isinstance(scores, Scores)
+    metrics = MetricRecord({"num-examples": int(scores.total.sum()), "accuracy": scores.accuracy})
+    return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+
+class ContextStates:
+    """A person's state in Flower's context, which stays on the node between rounds."""
+
+    def __init__(self, context: Context) -> None:
+        """Wraps the context of one node."""
+        self._records = context.state
+
+    def read(self, persons: Sequence[int]) -> list[State | None]:
+        kept = self._records.get(_STATE)
+        return [to_arrays(kept) if isinstance(kept, ArrayRecord) else None for _ in persons]
+
+    def write(self, states: Mapping[int, State]) -> None:
+        for state in states.values():
+            self._records[_STATE] = to_record(state)
+
+
+def _do(task: str, message: Message, context: Context) -> object:
+    worker, persons = _worker(str(context.run_config.get("settings", "")))
+    config = next(iter(message.content.config_records.values()))
+    arrays = to_arrays(next(iter(message.content.array_records.values())))
+    phase, number = int(str(config["phase"])), int(str(config["server-round"]))
+    order = (
+        Order("train", arrays, phase, number)
+        if task == "train"
+        else Order("predict", arrays, phase, number, part="validation")
+    )
+    partition = int(context.node_config["partition-id"])
+    if partition >= len(persons):
+        raise InputError(f"node {partition} stands for nobody: set data.clients to the number of nodes")
+    return worker.at(ContextStates(context)).do(order, [persons[partition]])
+
+
+@lru_cache(maxsize=1)
+def _worker(settings_text: str) -> tuple[Worker, list[int]]:
+    """Returns this process's worker, model loaded, and the person of each partition; made once."""
+    settings = resolve([_parse(settings_text)], own_sections())
+    method, population, spec = lay_out(settings, find(settings.run.method).build)
+    clients = tuple(phase.client for phase in method.phases)
+    site = Site(spec, population, clients, settings.run.seed, settings.engine.threads)
+    return Worker(site, ContextStates(_nowhere())), population.clients.tolist()
+
+
+def _nowhere() -> Context:
+    return Context(run_id=0, node_id=0, node_config={}, state=RecordDict(), run_config={})
+
+
+def _given(context: Context) -> Mapping[str, object]:
+    return _parse(str(context.run_config.get("settings", "")))
+
+
+def _parse(text: str) -> Mapping[str, object]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"the run config's settings are not TOML: {error}") from error

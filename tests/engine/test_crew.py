@@ -1,0 +1,117 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedpers.engine import MemoryStates, Order, Site, Worker, hire
+from fedpers.engine.states import StateStore
+from fedpers.errors import DeviceError
+from fedpers.experiments import find
+from fedpers.method import Update
+from fedpers.models import Arrays, extract, load
+from fedpers.settings import Settings
+from fedpers.simulation import lay_out
+from tests.conftest import small
+
+COHORTS = [[0, 1], [2, 3], [4], [5]]
+
+
+def site_of(settings: Settings) -> tuple[Site, Arrays]:
+    method, population, spec = lay_out(settings, find(settings.run.method).build)
+    clients = tuple(phase.client for phase in method.phases)
+    return Site(spec, population, clients, settings.run.seed), extract(load(spec).module)
+
+
+def updates(settings: Settings, order: Order, site: Site) -> list[Update]:
+    crew = hire(site, settings.engine)
+    try:
+        return [update for part in crew.do(order, COHORTS) if isinstance(part, list) for update in part]
+    finally:
+        crew.close()
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ray_workers_give_the_same_bits_as_this_process(workers: int) -> None:
+    settings = small()
+    site, arrays = site_of(settings)
+    order = Order("train", arrays, round=1)
+    here = updates(settings, order, site)
+    there = updates(small(engine={"workers": workers}), order, site)
+    assert len(here) == len(there) == 6
+    for ours, theirs in zip(here, there, strict=True):
+        assert ours.examples == theirs.examples
+        assert all((ours.arrays[name] == theirs.arrays[name]).all() for name in arrays)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_device_that_fails_on_ray_raises_one_line_with_round_and_partition() -> None:
+    settings = small(engine={"workers": 1})
+    site, arrays = site_of(settings)
+    broken = {name: np.full_like(array, np.nan) for name, array in arrays.items()}
+    crew = hire(site, settings.engine)
+    with pytest.raises(DeviceError, match=r"^round 7, partition 0: the training loss is not finite .*$"):
+        list(crew.do(Order("train", broken, round=7), COHORTS))
+    crew.close()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_crew_goes_on_after_an_order_that_nobody_waited_for() -> None:
+    settings = small(engine={"workers": 2})
+    site, arrays = site_of(settings)
+    crew = hire(site, settings.engine)
+    order = Order("train", arrays, round=1)
+    expected = list(crew.do(order, COHORTS))
+    next(iter(crew.do(order, COHORTS)))  # as after Ctrl-C in the middle of a round
+    again = list(crew.do(order, COHORTS))
+    crew.close()
+    for first, second in zip(expected, again, strict=True):
+        assert isinstance(first, list)
+        assert isinstance(second, list)
+        assert all(
+            (a.arrays[n] == b.arrays[n]).all() for a, b in zip(first, second, strict=True) for n in arrays
+        )
+
+
+def test_workers_read_and_write_states_through_the_store() -> None:
+    store: StateStore = MemoryStates()
+    store.write({3: {"a": np.ones(2)}})
+    kept = store.read([1, 3])
+    assert kept[0] is None
+    assert kept[1] is not None
+    assert (kept[1]["a"] == 1).all()
+
+
+def test_reduced_updates_are_the_mean_weighted_by_examples() -> None:
+    # By hand: weights 10/12 people's training samples are equal here, so the mean is the plain one.
+    site, arrays = site_of(small())
+    worker = Worker(site, MemoryStates())
+    whole = worker.do(Order("train", arrays, round=1), [0, 1])
+    [mean] = worker.do(Order("train", arrays, round=1, reduce=True), [0, 1])  # type: ignore[misc]
+    assert isinstance(whole, list)
+    total = sum(update.examples for update in whole)
+    assert mean.examples == total
+    assert mean.seen == sum(update.seen for update in whole)
+    for name in arrays:
+        by_hand = sum(update.arrays[name] * (update.examples / total) for update in whole)
+        np.testing.assert_allclose(mean.arrays[name], by_hand, rtol=0, atol=1e-7)
+
+
+def test_a_cluster_that_is_not_there_is_one_line_and_exit_status_2(tmp_path: Path) -> None:
+    # A process of its own: Ray may be running in this one.
+    command = [sys.executable, "-m", "fedpers", "simulate", "--ray-address", "127.0.0.1:1", "--workers", "1"]
+    small_run = [
+        "--clients",
+        "4",
+        "--public-people",
+        "4",
+        "--base-epochs",
+        "0",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    done = subprocess.run([*command, *small_run], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: no Ray cluster at 127.0.0.1:1: ")

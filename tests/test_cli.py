@@ -1,0 +1,215 @@
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from fedpers.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+QUICK = tuple(
+    [
+        "--clients",
+        "4",
+        "--public-people",
+        "6",
+        "--held-out-people",
+        "2",
+        "--rounds",
+        "2",
+        "--clients-per-round",
+        "2",
+        "--eval-every",
+        "1",
+        "--base-epochs",
+        "1",
+        "--workers",
+        "0",
+        "--hidden-size",
+        "16",
+        "--heads",
+        "2",
+        "--set",
+        "synthetic.samples_per_person=12",
+    ]
+)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Returns what calls the command line in an empty folder: exit status, output, error output."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fedpers", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return call
+
+
+def rows(path: Path, people: int = 4, samples: int = 5) -> Path:
+    lines = [
+        json.dumps({"user_id": f"p{p}", "text": f"text {p} {s}", "label": s % 2, "when": s})
+        for p in range(people)
+        for s in range(samples)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_simulate_prints_one_json_object_and_nothing_else(run: Run) -> None:
+    status, out, _ = run("simulate", "--json", *QUICK)
+    result = json.loads(out)
+    promised = {
+        "method", "clients", "rounds", "accuracy", "accuracy_std", "ceiling_without_person",
+        "ceiling_with_person", "seconds", "run",
+    }  # fmt: skip
+    assert status == 0
+    assert promised <= result.keys()
+    assert (result["method"], result["clients"], result["rounds"]) == ("user-identifier", 4, 2)
+    assert 0.5 <= result["ceiling_without_person"] <= result["ceiling_with_person"] <= 1
+
+
+def test_a_run_folder_explains_itself_and_its_model_loads_with_transformers(run: Run, tmp_path: Path) -> None:
+    status, out, _ = run("simulate", "--json", "--out", "here", *QUICK)
+    folder = tmp_path / "here"
+    settings = json.loads((folder / "settings.json").read_text())
+    history = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert status == 0
+    assert settings["federation"]["rounds"] == 2
+    assert json.loads((folder / "versions.json").read_text())["torch"]
+    assert [record["step"] for record in history] == [0, 1, 2]
+    assert json.loads((folder / "result.json").read_text()) == json.loads(out)
+    assert (folder / "people.parquet").exists()
+    model = AutoModelForSequenceClassification.from_pretrained(folder / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    weights = load_file(folder / "model" / "model.safetensors")
+    assert (model.classifier.weight.detach().numpy() == weights["classifier.weight"]).all()
+    assert len(tokenizer) == model.config.vocab_size
+
+
+def test_the_same_seed_gives_the_same_weights_in_two_runs(run: Run, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        run("simulate", "--json", "--out", name, *QUICK)
+    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
+    assert all((one[key] == two[key]).all() for key in one)
+
+
+def test_another_seed_gives_other_weights(run: Run, tmp_path: Path) -> None:
+    for seed in ("0", "1"):
+        run("simulate", "--json", "--out", seed, "--seed", seed, *QUICK)
+    one, two = (load_file(tmp_path / seed / "model" / "model.safetensors") for seed in ("0", "1"))
+    assert (one["classifier.weight"] != two["classifier.weight"]).any()
+
+
+def test_compare_has_a_cell_for_each_method_and_setting(run: Run) -> None:
+    status, out, _ = run("compare", "--json", "--seeds", "0,1", *QUICK)
+    result = json.loads(out)
+    cells = {(cell["method"], cell["setting"]): cell for cell in result["cells"]}
+    assert status == 0
+    assert set(cells) == {
+        (method, setting)
+        for method in ("conventional", "user-identifier")
+        for setting in ("central", "federated")
+    }
+    for cell in cells.values():
+        assert cell["low"] <= cell["accuracy"] <= cell["high"]
+        assert cell["seeds"] == [0, 1]
+
+
+def test_compare_goes_through_as_many_samples_centrally_as_federated(run: Run) -> None:
+    # 4 people with 10 training texts each; 8 rounds of 2 people are 160 samples, 4 epochs of the pool.
+    _, out, _ = run("compare", "--json", "--seeds", "0", *QUICK, "--rounds", "8", "--eval-every", "8")
+    assert {cell["samples"] for cell in json.loads(out)["cells"]} == {160}
+
+
+def test_tables_fit_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in (("simulate",), ("compare", "--seeds", "0"), ("data", "describe", "synthetic")):
+        quick = QUICK if command[0] != "data" else ()
+        status, out, _ = run(*command, *quick)
+        assert status == 0
+        assert all(len(line) <= 80 for line in out.splitlines())
+        assert "…" not in out
+
+
+def test_describe_prints_people_and_samples_as_json(run: Run, tmp_path: Path) -> None:
+    status, out, _ = run("data", "describe", str(rows(tmp_path / "rows.jsonl")), "--json")
+    described = json.loads(out)
+    assert status == 0
+    assert (described["people"], described["samples"]) == (4, 20)
+
+
+def test_methods_lists_every_method_with_a_line(run: Run) -> None:
+    _, out, _ = run("methods")
+    assert out.splitlines()[0].startswith("conventional")
+    assert any(line.startswith("user-identifier") for line in out.splitlines())
+
+
+def test_a_toml_file_sets_what_flags_do_not(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("[federation]\nrounds = 5\nserver_tau = 0.5\n")
+    _, out, _ = run("simulate", "--json", "--config", "run.toml", *QUICK)
+    settings = json.loads((tmp_path / json.loads(out)["run"] / "settings.json").read_text())
+    assert settings["federation"]["server_tau"] == 0.5
+    assert settings["federation"]["rounds"] == 2  # a flag goes before the file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["simulate", "--method", "user-identifer"], "did you mean 'user-identifier'?"),
+        (["simulate", "--strategy", "fedadm"], "did you mean 'fedadam'?"),
+        (["simulate", "--set", "federation.round=3"], "did you mean 'federation.rounds'?"),
+        (["simulate", "--cliens", "3"], "--cliens"),
+        (["simulate", "--clients", "many"], "--clients 'many'"),
+        (["simulate", "--clients", "0"], "(nearest: 1)"),
+        (["simulate", "--identifier", "token"], "did you mean 'tokens'?"),
+        (["simulate", "--identifier-length", "500"], "use at most 125"),
+        (["simulate", "--config", "no.toml"], "cannot read no.toml"),
+        (["simulate", "--data", "no.jsonl"], "no file or folder no.jsonl"),
+        (["simulate", "--model", "no/such/folder/here"], "cannot load the model"),
+        (["compare", "--seeds", "0,x"], "--seeds '0,x'"),
+        (["compare", "--methods", "conventional,uid"], "unknown method 'uid'"),
+        (["simulate", "--data", "ROWS", "--clients", "9"], "has 4 people"),
+        (["simulate", "--data", "ROWS", "--label-column", "lable"], "did you mean 'label'?"),
+        (["simulate", "--data", "ROWS", "--split", "time"], "--time-column"),
+        (["simulate", "--data", "ROWS"], "--public-people 1 or more"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_status_2(
+    run: Run, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    source = str(rows(tmp_path / "rows.jsonl"))
+    given = [source if argument == "ROWS" else argument for argument in arguments]
+    extra = [] if given[0] != "simulate" else ["--workers", "0", "--base-epochs", "0", "--rounds", "1"]
+    status, out, err = run(*given, *extra)
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert status == 2
+    assert out == ""
+    assert len(errors) == 1
+    assert err.splitlines()[-1] == errors[0]
+    assert message in errors[0]
+    assert "Traceback" not in err
+
+
+def test_a_folder_that_holds_a_run_is_never_overwritten(run: Run) -> None:
+    run("simulate", "--json", "--out", "here", *QUICK)
+    status, _, err = run("simulate", "--json", "--out", "here", *QUICK)
+    assert status == 2
+    assert "here is not empty, and a run is never overwritten" in err
+
+
+def test_an_unwritable_run_folder_stops_before_any_work(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    status, _, err = run("simulate", "--out", "file/run", *QUICK)
+    assert status == 2
+    assert "cannot write to the run's folder file/run" in err
+    assert "base epochs" not in err

@@ -1,0 +1,61 @@
+import os
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
+from safetensors.numpy import load_file
+
+from fedpers.experiments import find, own_sections
+from fedpers.report.progress import Reporter
+from fedpers.settings import resolve
+from fedpers.simulation import prepare, simulate
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = """
+data.clients = 4
+data.public_people = 8
+data.held_out_people = 0
+synthetic.samples_per_person = 12
+synthetic.plain_words = 60
+model.hidden_size = 16
+model.heads = 2
+federation.strategy = "fedavg"
+federation.rounds = 2
+federation.clients_per_round = 4
+central.base_epochs = 1
+engine.workers = 0
+engine.cohort_size = 1
+"""
+
+
+def test_flowers_stock_engine_reaches_the_same_weights_as_ours(tmp_path: Path, silent: Reporter) -> None:
+    # The stock engine's replies come in any order, so the sums round differently in the last bits.
+    command = [sys.executable, "-m", "tests.stock_flower", SETTINGS, str(tmp_path / "stock"), "4"]
+    environment = {**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    stock = load_file(tmp_path / "stock" / "model" / "model.safetensors")
+
+    settings = resolve([tomllib.loads(SETTINGS)], own_sections())
+    setup = prepare(settings, find("user-identifier").build, silent)
+    ours = simulate(setup, silent)
+    assert ours.best == 2  # the validation texts are looked at after the last round only
+    assert stock.keys() == ours.arrays.keys()
+    assert np.abs(stock["classifier.weight"] - setup.base["classifier.weight"]).max() > 1e-4
+    for name, array in ours.arrays.items():
+        np.testing.assert_allclose(stock[name], array, rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_pyproject_names_the_apps_that_flower_is_to_run() -> None:
+    components = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["components"]
+    kinds = {"serverapp": ServerApp, "clientapp": ClientApp}
+    for name, kind in kinds.items():
+        module, attribute = components[name].split(":")
+        assert isinstance(getattr(import_module(module), attribute), kind)
