@@ -146,6 +146,9 @@ class CentralSettings(Section):
     central_epochs: int | None = flag(
         None, "Epochs of central training. [as many samples as the federation sees]", ge=1
     )
+    patience: int | None = flag(
+        None, "End central training after so many epochs without a better validation accuracy.", ge=1
+    )
     central_lr: float = flag(1e-3, "Peak learning rate (AdamW) on pooled text.", gt=0)
     central_batch_size: int = option(32, "Samples in a batch of pooled text.", ge=1)
     central_weight_decay: float = option(0.01, "AdamW's weight decay on pooled text.", ge=0)

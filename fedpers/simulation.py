@@ -119,6 +119,8 @@ def train_centrally(setup: Setup, epochs: int, report: Reporter) -> Outcome:
                 for passed in epochs_done:
                     desk.take(extract(model.module), passed.samples, {"train-loss": passed.loss})
                     stage.advance(desk.check())
+                    if settings.central.patience and desk.done - desk.best >= settings.central.patience:
+                        break
         except KeyboardInterrupt:
             desk.stop()
         return desk.judge()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from fedpers import seeds
@@ -19,6 +20,8 @@ from fedpers.data import Ints
 from fedpers.errors import FedpersError
 from fedpers.models import Batch, Examples, Model, collate
 from fedpers.settings import CentralSettings, LocalSettings
+
+Floats = npt.NDArray[np.float32]
 
 _PREDICTION_BATCH = 256
 
@@ -121,17 +124,21 @@ def fit(model: Model, examples: Examples, plan: Plan, draw: np.random.Generator)
         yield Pass(seen, total / seen)
 
 
-def predict(model: Model, examples: Examples) -> Ints:
-    """Returns the most likely class of each sample (samples,)."""
-    predicted = np.empty(len(examples), dtype=np.int64)
+def logits(model: Model, examples: Examples) -> Floats:
+    """Returns the model's scores of each sample (samples, classes), in the samples' order."""
+    scores = np.empty((len(examples), model.module.config.num_labels), dtype=np.float32)
     by_length = np.argsort([len(sample) for sample in examples.ids], kind="stable")
     model.module.train(False)
     with torch.inference_mode():
         for start in range(0, len(examples), _PREDICTION_BATCH):
             rows = by_length[start : start + _PREDICTION_BATCH]
-            logits = model.module(**_batch(model, examples, rows).inputs).logits
-            predicted[rows] = logits.argmax(dim=1).cpu().numpy()
-    return predicted
+            scores[rows] = model.module(**_batch(model, examples, rows).inputs).logits.cpu().numpy()
+    return scores
+
+
+def predict(model: Model, examples: Examples) -> Ints:
+    """Returns the most likely class of each sample (samples,)."""
+    return logits(model, examples).argmax(axis=1)
 
 
 def _step(module: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, rate: float) -> float:

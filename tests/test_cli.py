@@ -12,30 +12,8 @@ from fedpers.cli import main
 Run = Callable[..., tuple[int, str, str]]
 
 QUICK = tuple(
-    [
-        "--clients",
-        "4",
-        "--public-people",
-        "6",
-        "--held-out-people",
-        "2",
-        "--rounds",
-        "2",
-        "--clients-per-round",
-        "2",
-        "--eval-every",
-        "1",
-        "--base-epochs",
-        "1",
-        "--workers",
-        "0",
-        "--hidden-size",
-        "16",
-        "--heads",
-        "2",
-        "--set",
-        "synthetic.samples_per_person=12",
-    ]
+    "--clients 4 --public-people 6 --held-out-people 2 --rounds 2 --clients-per-round 2 --eval-every 1 "
+    "--base-epochs 1 --workers 0 --hidden-size 16 --heads 2 --set synthetic.samples_per_person=12".split()
 )
 
 

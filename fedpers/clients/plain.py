@@ -16,7 +16,7 @@ from fedpers.data import Ints, Population, Samples
 from fedpers.method import Device, Enrolment, Shared, State, Update
 from fedpers.models import Examples, Model, encode, extract, insert, pool
 from fedpers.settings import LocalSettings
-from fedpers.training import Plan, fit, predict
+from fedpers.training import Floats, Plan, fit, logits
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,15 @@ class Plain:
         return [self._train_one(shared, device) for device in cohort], [device.state for device in cohort]
 
     def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Ints]:
-        """Predicts the samples of all devices in common batches."""
+        """Returns the shared model's most likely classes."""
+        return [scores.argmax(axis=1) for scores in self.logits(shared, cohort)]
+
+    def logits(self, shared: Shared, cohort: Sequence[Device]) -> list[Floats]:
+        """Scores the samples of all devices in common batches; one array (samples, classes) each."""
         insert(shared.model.module, shared.arrays)
         parts = [self.encode(shared.model, device.samples, device.state) for device in cohort]
-        predicted = predict(shared.model, pool(parts))
-        return np.split(predicted, np.cumsum([len(part) for part in parts])[:-1])
+        scores = logits(shared.model, pool(parts))
+        return np.split(scores, np.cumsum([len(part) for part in parts])[:-1])
 
     def _train_one(self, shared: Shared, device: Device) -> Update:
         insert(shared.model.module, shared.arrays)
