@@ -16,6 +16,7 @@ from fedpers import commands
 from fedpers.errors import FedpersError
 from fedpers.experiments import experiments, own_sections
 from fedpers.flags import with_flags
+from fedpers.models import quiet_transformers
 from fedpers.report.data_tables import data_table
 from fedpers.report.progress import Reporter
 from fedpers.report.result_tables import comparison_table, simulation_table
@@ -27,6 +28,8 @@ from fedpers.settings import (
     read_toml,
     resolve,
 )
+
+_READING = ("format", "user_column", "text_column", "label_column", "time_column", "drop_empty")
 
 app = typer.Typer(
     name="fedpers",
@@ -103,11 +106,12 @@ def methods(json: Json = False) -> None:
 
 app.command()(with_flags(simulate, all_sections(own_sections())))
 app.command()(with_flags(compare, {n: s for n, s in all_sections(own_sections()).items() if n != "run"}))
-data_app.command()(with_flags(describe, {"data": DataSettings}))
+data_app.command()(with_flags(describe, {"data": DataSettings}, _READING))
 
 
 def main() -> None:
     """Runs the command line; a mistake is one line on standard error and exit status 2."""
+    quiet_transformers()
     try:
         status = app(standalone_mode=False)
     except FedpersError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal
 
 import typer
@@ -16,12 +16,15 @@ from fedpers.settings import Section, is_flag
 _SHORT = {int: "INT", float: "FLOAT", str: "TEXT"}
 
 
-def with_flags(command: Callable[..., None], sections: Mapping[str, type[Section]]) -> Callable[..., None]:
+def with_flags(
+    command: Callable[..., None], sections: Mapping[str, type[Section]], only: Collection[str] | None = None
+) -> Callable[..., None]:
     """Gives a command one option for each setting that has a flag.
 
     Args:
         command: Takes its own options by name and the settings as `layer`, nested by section.
         sections: The settings classes by section name.
+        only: The settings to take, all that have a flag by default.
     """
     own = [
         parameter
@@ -32,13 +35,13 @@ def with_flags(command: Callable[..., None], sections: Mapping[str, type[Section
         field: _parameter(section, field, info)
         for section, kind in sections.items()
         for field, info in kind.model_fields.items()
-        if is_flag(info)
+        if is_flag(info) and (only is None or field in only)
     }
     homes = {
         field: section
         for section, kind in sections.items()
         for field, info in kind.model_fields.items()
-        if is_flag(info)
+        if is_flag(info) and (only is None or field in only)
     }
 
     def run(**values: Any) -> None:

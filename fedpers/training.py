@@ -126,7 +126,8 @@ def fit(model: Model, examples: Examples, plan: Plan, draw: np.random.Generator)
 
 def logits(model: Model, examples: Examples) -> Floats:
     """Returns the model's scores of each sample (samples, classes), in the samples' order."""
-    scores = np.empty((len(examples), model.module.config.num_labels), dtype=np.float32)
+    classes = len(model.module.config.id2label or ())
+    scores = np.empty((len(examples), classes), dtype=np.float32)
     by_length = np.argsort([len(sample) for sample in examples.ids], kind="stable")
     model.module.train(False)
     with torch.inference_mode():
@@ -138,7 +139,8 @@ def logits(model: Model, examples: Examples) -> Floats:
 
 def predict(model: Model, examples: Examples) -> Ints:
     """Returns the most likely class of each sample (samples,)."""
-    return logits(model, examples).argmax(axis=1)
+    classes: Ints = logits(model, examples).argmax(axis=1)
+    return classes
 
 
 def _step(module: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, rate: float) -> float:

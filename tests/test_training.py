@@ -1,6 +1,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,23 @@ from fedpers.data import Samples
 from fedpers.errors import FedpersError
 from fedpers.models import Arrays, Examples, Model, ModelSpec, digest, encode, extract, load, specify
 from fedpers.settings import CentralSettings, LocalSettings, ModelSettings
-from fedpers.training import Pass, Plan, fit, predict
+from fedpers.training import Pass, Plan, fit, logits, predict
 
 WORDS = "the cat sat on a mat and dogs ran by".split()
 CLASSES = ["a", "b", "c"]
 SGD = Plan("sgd", learning_rate=0.1, epochs=1, batch_size=4)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Keeps torch to one thread, as workers do: more only get in each other's way here."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@cache
 def spec_of(dropout: float | None = None) -> ModelSpec:
     settings = ModelSettings(hidden_size=16, heads=2, max_tokens=24, dropout=dropout)
     return specify(settings, CLASSES, 0, [" ".join(WORDS)] * 2)
@@ -56,8 +67,8 @@ def gradients(model: Model, examples: Examples, rows: list[int]) -> tuple[dict[s
     parameters = dict(model.module.named_parameters())
     total = torch.zeros(())
     for row in rows:
-        logits = model.module(torch.tensor([examples.ids[row]])).logits[0]
-        total = total - torch.log_softmax(logits, dim=0)[examples.labels[row]] / len(rows)
+        scores = model.module(torch.tensor([examples.ids[row]])).logits[0]
+        total = total - torch.log_softmax(scores, dim=0)[examples.labels[row]] / len(rows)
     found = torch.autograd.grad(total, list(parameters.values()))
     return dict(zip(parameters, found, strict=True)), total.item()
 
@@ -96,7 +107,7 @@ def test_momentum_and_decay_of_sgd_equal_a_plain_loops() -> None:
         with torch.no_grad():
             for name, parameter in parameters.items():
                 velocity[name] = 0.9 * velocity[name] + gradient[name] + 0.1 * parameter
-                parameter -= 0.1 * velocity[name]
+                parameter.sub_(0.1 * velocity[name])
     list(fit(model, examples, plan, draw(5)))
     assert_close(extract(model.module), {name: p.detach() for name, p in parameters.items()})
 
@@ -119,7 +130,7 @@ def test_adamw_with_warm_up_and_decay_equals_a_plain_loop() -> None:
                 first[name] = 0.9 * first[name] + 0.1 * gradient[name]
                 second[name] = 0.999 * second[name] + 0.001 * gradient[name] ** 2
                 mean, square = first[name] / (1 - 0.9**step), second[name] / (1 - 0.999**step)
-                parameter -= share * 1e-3 * (mean / (square.sqrt() + 1e-8) + 0.1 * parameter)
+                parameter.sub_(share * 1e-3 * (mean / (square.sqrt() + 1e-8) + 0.1 * parameter))
     list(fit(model, examples, plan, draw(5)))
     for name, array in extract(model.module).items():
         # Where a gradient is rounding noise, Adam makes steps of full length out of it.
@@ -146,7 +157,7 @@ def test_the_fall_of_the_rate_is_that_of_transformers(monkeypatch: pytest.Monkey
     plan = Plan("adamw", 0.5, epochs=2, batch_size=1, warmup_share=0.2)
     ours = rates(plan, monkeypatch)
     theirs = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
-    schedule = get_linear_schedule_with_warmup(theirs, num_warmup_steps=4, num_training_steps=20)
+    schedule = get_linear_schedule_with_warmup(theirs, 4, 20)  # type: ignore[no-untyped-call]  # theirs
     expected = []
     for _ in range(20):
         expected.append(schedule.get_last_lr()[0])
@@ -247,7 +258,9 @@ def test_frozen_parameters_stay_as_they_are() -> None:
 def test_a_loss_that_is_not_finite_raises() -> None:
     model = fresh()
     torch.nn.init.constant_(model.module.get_input_embeddings().weight, math.nan)  # type: ignore[arg-type]
-    with pytest.raises(FedpersError, match=r"^the training loss is not finite \(nan\): lower the learning rate$"):
+    with pytest.raises(
+        FedpersError, match=r"^the training loss is not finite \(nan\): lower the learning rate$"
+    ):
         list(fit(model, examples_of(model, 4), SGD, draw()))
 
 
@@ -278,23 +291,36 @@ def test_a_central_plan_has_the_central_settings() -> None:
 
 
 def opinionated(model: Model) -> Model:
-    """Makes a random model's classes differ from text to text."""
+    """Spreads a random model's weights, so that its classes differ from text to text."""
     with torch.no_grad():
-        weight = model.module.classifier.weight if hasattr(model.module, "classifier") else model.module.score.weight
-        weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) * 5)
+        for parameter in model.module.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(20)
     return model
 
 
-def one_by_one(model: Model, examples: Examples) -> list[int]:
-    """Predicts each sample alone, without padding."""
-    model.module.eval()
+def scored_alone(model: Model, examples: Examples) -> list[torch.Tensor]:
+    """Scores each sample alone, without padding."""
+    model.module.train(False)
     with torch.inference_mode():
-        return [int(model.module(torch.tensor([ids])).logits.argmax()) for ids in examples.ids]
+        return [model.module(torch.tensor([ids])).logits[0] for ids in examples.ids]
 
 
-def test_predictions_equal_those_of_one_sample_at_a_time_in_order() -> None:
+def one_by_one(model: Model, examples: Examples) -> list[int]:
+    return [int(scores.argmax()) for scores in scored_alone(model, examples)]
+
+
+def test_scores_equal_those_of_one_sample_at_a_time_in_order() -> None:
     model = opinionated(fresh())
-    examples = examples_of(model, 600)  # more than two batches, of all lengths
+    examples = examples_of(model, 20)
+    expected = torch.stack(scored_alone(model, examples)).numpy()
+    np.testing.assert_allclose(logits(model, examples), expected, rtol=0, atol=1e-4)
+
+
+def test_predictions_equal_those_of_one_sample_at_a_time_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedpers.training._PREDICTION_BATCH", 16)
+    model = opinionated(fresh())
+    examples = examples_of(model, 60)  # four batches, of all lengths
     expected = one_by_one(model, examples)
     assert len(set(expected)) > 1
     assert predict(model, examples).tolist() == expected

@@ -2,7 +2,7 @@
 
 from fedpers.models.arrays import Arrays, digest, extract, insert
 from fedpers.models.encoding import Batch, Examples, collate, encode, pool, special_tokens
-from fedpers.models.loading import TINY, Model, ModelSpec, load, specify
+from fedpers.models.loading import TINY, Model, ModelSpec, load, quiet_transformers, specify
 
 __all__ = [
     "TINY",
@@ -18,6 +18,7 @@ __all__ = [
     "insert",
     "load",
     "pool",
+    "quiet_transformers",
     "special_tokens",
     "specify",
 ]

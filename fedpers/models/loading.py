@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from fedpers import seeds
 from fedpers.errors import InputError
@@ -118,6 +119,11 @@ def load(spec: ModelSpec) -> Model:
             f"{entries}: they do not belong together"
         )
     return Model(module, tokenizer, _longest(spec.settings, config))
+
+
+def quiet_transformers() -> None:
+    """Turns off transformers' own progress bars, for a process that shows its own."""
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
 
 
 def _read(spec: ModelSpec) -> tuple[PreTrainedTokenizerBase, PretrainedConfig]:

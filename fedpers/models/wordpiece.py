@@ -71,10 +71,12 @@ def _characters(word: str) -> list[str]:
 
 
 def _alphabet(words: list[list[str]], weights: list[int]) -> list[str]:
+    """Returns single characters: each as the start of a word, and those seen inside words as such too."""
     counts: Counter[str] = Counter()
     for word, weight in zip(words, weights, strict=True):
         for piece in word:
             counts[piece] += weight
+            counts[piece.removeprefix("##")] += weight
     ranked = sorted(counts, key=lambda piece: (-counts[piece], piece))
     return sorted(ranked[:_LONGEST_ALPHABET])
 

@@ -9,31 +9,39 @@ from hypothesis import strategies as st
 from fedpers.models import Arrays, digest, extract, insert
 
 
-def net(seed: int = 0) -> torch.nn.Sequential:
+class Net(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(3, 2)
+        self.norm = torch.nn.LayerNorm(2)
+        self.last = torch.nn.Linear(2, 1)
+
+
+def net(seed: int = 0) -> Net:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2), torch.nn.Linear(2, 1))
+        return Net()
 
 
-def frozen() -> torch.nn.Sequential:
+def frozen() -> Net:
     module = net()
-    module[0].requires_grad_(False)
+    module.first.requires_grad_(False)
     return module
 
 
 def test_extract_names_every_trainable_parameter() -> None:
     assert {name: array.shape for name, array in extract(net()).items()} == {
-        "0.weight": (2, 3),
-        "0.bias": (2,),
-        "1.weight": (2,),
-        "1.bias": (2,),
-        "2.weight": (1, 2),
-        "2.bias": (1,),
+        "first.weight": (2, 3),
+        "first.bias": (2,),
+        "norm.weight": (2,),
+        "norm.bias": (2,),
+        "last.weight": (1, 2),
+        "last.bias": (1,),
     }
 
 
 def test_frozen_parameters_do_not_travel() -> None:
-    assert set(extract(frozen())) == {"1.weight", "1.bias", "2.weight", "2.bias"}
+    assert set(extract(frozen())) == {"norm.weight", "norm.bias", "last.weight", "last.bias"}
 
 
 def test_what_was_extracted_comes_back_bit_for_bit() -> None:
@@ -46,7 +54,7 @@ def test_extracted_arrays_do_not_change_with_the_module() -> None:
     module = net()
     arrays = extract(module)
     kept = {name: array.copy() for name, array in arrays.items()}
-    torch.nn.init.zeros_(module[0].weight)
+    torch.nn.init.zeros_(module.first.weight)
     assert all((array == kept[name]).all() for name, array in arrays.items())
 
 
@@ -54,7 +62,7 @@ def test_inserted_arrays_do_not_change_with_the_module() -> None:
     module, arrays = net(1), extract(net(0))
     insert(module, arrays)
     kept = {name: array.copy() for name, array in arrays.items()}
-    torch.nn.init.zeros_(module[0].weight)
+    torch.nn.init.zeros_(module.first.weight)
     assert all((array == kept[name]).all() for name, array in arrays.items())
 
 
@@ -67,7 +75,7 @@ def test_inserted_parameters_go_on_being_trained() -> None:
 def test_frozen_parameters_are_left_alone() -> None:
     module = frozen()
     insert(module, {name: np.ones_like(array) for name, array in extract(frozen()).items()})
-    assert torch.equal(module[0].weight, net()[0].weight)
+    assert torch.equal(module.first.weight, net().first.weight)
 
 
 def test_float64_arrays_are_rounded_to_float32() -> None:
@@ -95,8 +103,8 @@ def test_the_memory_order_of_an_array_does_not_matter() -> None:
 
 def test_a_missing_name_is_refused() -> None:
     arrays = extract(net())
-    del arrays["0.bias"]
-    with pytest.raises(ValueError, match=re.escape("arrays do not match the parameters: ['0.bias']")):
+    del arrays["first.bias"]
+    with pytest.raises(ValueError, match=re.escape("arrays do not match the parameters: ['first.bias']")):
         insert(net(), arrays)
 
 
@@ -111,8 +119,8 @@ def test_a_frozen_parameters_array_is_refused() -> None:
 
 
 def test_another_shape_is_refused_even_where_it_would_broadcast() -> None:
-    with pytest.raises(ValueError, match=re.escape("0.weight has shape (1, 3), not (2, 3)")):
-        insert(net(), {**extract(net()), "0.weight": np.zeros((1, 3), dtype=np.float32)})
+    with pytest.raises(ValueError, match=re.escape("first.weight has shape (1, 3), not (2, 3)")):
+        insert(net(), {**extract(net()), "first.weight": np.zeros((1, 3), dtype=np.float32)})
 
 
 def test_the_digest_does_not_depend_on_the_order_of_the_names() -> None:
@@ -134,8 +142,8 @@ def test_float64_has_the_digest_of_its_float32() -> None:
 @given(st.integers(0, 5), st.booleans())
 def test_the_digest_changes_with_the_last_bit_of_any_value(place: int, up: bool) -> None:
     arrays = extract(net())
-    changed = {**arrays, "0.weight": arrays["0.weight"].copy()}
-    flat = changed["0.weight"].reshape(-1)
+    changed = {**arrays, "first.weight": arrays["first.weight"].copy()}
+    flat = changed["first.weight"].reshape(-1)
     flat[place] = np.nextafter(flat[place], np.float32(np.inf if up else -np.inf))
     assert digest(changed) != digest(arrays)
 

@@ -93,7 +93,7 @@ def roberta(folder: Path) -> Path:
 
 def logits(model: Model, text: str) -> torch.Tensor:
     with torch.inference_mode():
-        found: torch.Tensor = model.module.eval()(**model.tokenizer(text, return_tensors="pt")).logits
+        found: torch.Tensor = model.module(**model.tokenizer(text, return_tensors="pt")).logits
     return found
 
 
@@ -109,7 +109,9 @@ def test_the_tiny_models_vocabulary_is_trained_on_the_given_texts() -> None:
 
 def test_the_tiny_models_tokenizer_has_the_specs_vocabulary_in_order() -> None:
     spec = tiny()
-    assert load(spec).tokenizer.convert_tokens_to_ids(list(spec.vocabulary)) == list(range(len(spec.vocabulary)))
+    assert load(spec).tokenizer.convert_tokens_to_ids(list(spec.vocabulary)) == list(
+        range(len(spec.vocabulary))
+    )
 
 
 def test_equal_specs_give_equal_weights() -> None:
@@ -154,7 +156,9 @@ def test_the_tiny_models_weights_are_random() -> None:
 
 
 def test_the_tiny_model_without_public_text_is_an_error() -> None:
-    with pytest.raises(InputError, match=r"^the tiny model needs public text .*: set --public-people 1 or more$"):
+    with pytest.raises(
+        InputError, match=r"^the tiny model needs public text .*: set --public-people 1 or more$"
+    ):
         tiny(texts=[])
 
 
@@ -236,7 +240,7 @@ def test_robertas_longest_input_goes_through(tmp_path: Path) -> None:
     model = load(spec_of(roberta(tmp_path)))
     with torch.inference_mode():
         assert model.module(torch.full((1, 32), 5)).logits.shape == (1, 3)
-        with pytest.raises(IndexError):
+        with pytest.raises((IndexError, RuntimeError), match="out of"):
             model.module(torch.full((1, 33), 5))
 
 
@@ -245,7 +249,9 @@ def test_robertas_longest_input_goes_through(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_model_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert message(spec_of("nobody/no-such-model")).startswith("cannot load the model 'nobody/no-such-model': ")
+    assert message(spec_of("nobody/no-such-model")).startswith(
+        "cannot load the model 'nobody/no-such-model': "
+    )
 
 
 def test_a_path_that_is_not_there_is_one_line(tmp_path: Path) -> None:
@@ -279,8 +285,9 @@ def test_weights_that_are_not_safetensors_are_refused(file: str, tmp_path: Path)
 
 @pytest.mark.parametrize("field", ["layers", "hidden_size", "heads"])
 def test_sizes_are_refused_for_trained_weights(field: str, tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {field: 4}
     folder = folder_of(tmp_path, BertForSequenceClassification(bert()))
-    assert message(spec_of(folder, **{field: 4})) == (
+    assert message(spec_of(folder, **sizes)) == (
         f"--{field.replace('_', '-')} is for random weights, but {folder} has trained ones"
     )
 
@@ -321,4 +328,6 @@ def test_more_tokens_than_robertas_limit_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:
-    assert message(tiny(hidden_size=16, heads=3)) == "--hidden-size 16 is not a multiple of 3 heads: set --heads"
+    assert (
+        message(tiny(hidden_size=16, heads=3)) == "--hidden-size 16 is not a multiple of 3 heads: set --heads"
+    )

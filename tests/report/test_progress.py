@@ -1,0 +1,36 @@
+import io
+
+from rich.console import Console
+
+from fedpers.report.progress import Reporter
+
+
+def written(*, terminal: bool) -> str:
+    stream = io.StringIO()
+    reporter = Reporter(Console(file=stream, force_terminal=terminal, width=80))
+    reporter.say("two people left out")
+    with reporter.stage("federated rounds", 3) as stage:
+        stage.advance()
+        stage.advance("validation accuracy 0.500")
+        stage.advance()
+    return stream.getvalue()
+
+
+def test_without_a_terminal_progress_is_plain_lines() -> None:
+    lines = written(terminal=False).splitlines()
+    assert lines == ["two people left out", "federated rounds: 3/3, validation accuracy 0.500"]
+
+
+def test_in_a_terminal_progress_is_a_bar_with_count_and_note() -> None:
+    shown = written(terminal=True)
+    assert "3/3" in shown
+    assert "validation accuracy 0.500" in shown
+
+
+def test_a_silent_reporter_writes_nothing() -> None:
+    stream = io.StringIO()
+    reporter = Reporter(Console(file=stream, quiet=True))
+    reporter.say("nothing")
+    with reporter.stage("rounds", 1) as stage:
+        stage.advance()
+    assert stream.getvalue() == ""

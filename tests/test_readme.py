@@ -1,0 +1,38 @@
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fedpers.cli import app
+from fedpers.experiments import own_sections
+from fedpers.settings import read_toml, resolve
+
+ROOT = Path(__file__).resolve().parents[1]
+CARDS = sorted((ROOT / "fedpers" / "experiments" / "cards").glob("*.toml"))
+
+
+@pytest.mark.parametrize("command", ["simulate", "compare", "data describe"])
+def test_the_readme_shows_the_help_as_it_is(command: str) -> None:
+    shown = CliRunner().invoke(
+        app, [*command.split(), "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}
+    )
+    expected = "\n".join(line.rstrip() for line in shown.output.strip().splitlines())
+    readme = (ROOT / "README.md").read_text()
+    assert f"$ fedpers {command} --help\n{expected.replace('Usage: root', 'Usage: fedpers')}\n```" in readme
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.stem)
+def test_a_card_holds_valid_settings_and_begins_with_its_command(card: Path) -> None:
+    settings = resolve([read_toml(card)], own_sections())
+    assert settings.federation.rounds == tomllib.loads(card.read_text())["federation"]["rounds"]
+    assert card.read_text().startswith(f"# fedpers compare --config fedpers/experiments/cards/{card.name}")
+
+
+def test_every_file_the_readme_names_is_there() -> None:
+    readme = (ROOT / "README.md").read_text()
+    example = {"fedpers/clients/label_prior.py", "fedpers/experiments/label_prior.py"}
+    named = set(re.findall(r"(?:fedpers|tests)/[\w/]+\.(?:py|toml)", readme)) - example
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
