@@ -31,6 +31,8 @@ from fedpers.settings import (
 
 _READING = ("format", "user_column", "text_column", "label_column", "time_column", "drop_empty")
 
+_STOPPED = 130
+
 app = typer.Typer(
     name="fedpers",
     help="Simulates federated learning of personalised language models.",
@@ -118,8 +120,8 @@ def main() -> None:
         status = _fail(str(error), error.exit_status)
     except click.ClickException as error:
         status = _fail(error.format_message(), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        status = _fail("stopped", 130)
+    if status == _STOPPED:  # how typer hands Ctrl-C on
+        _fail("stopped before there was anything to score", _STOPPED)
     sys.exit(status or 0)
 
 

@@ -45,11 +45,9 @@ def test_fedavg_equals_a_plain_loop_over_the_sampled_people() -> None:
         persons = [int(site.population.clients[node]) for node in nodes]
         sent = worker.do(Order("train", reference, round=number), persons)
         assert isinstance(sent, list)
-        total = sum(update.examples for update in sent)
+        weights = [update.examples for update in sent]
         reference = {
-            name: np.sum([u.arrays[name].astype(np.float64) * u.examples / total for u in sent], 0).astype(
-                np.float32
-            )
+            name: np.average([update.arrays[name] for update in sent], axis=0, weights=weights)
             for name in arrays
         }
     for name, array in ours.items():
