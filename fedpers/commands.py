@@ -20,15 +20,14 @@ from fedpers.simulation import simulate as run_federated
 def simulate(settings: Settings, out: Path | None, report: Reporter) -> dict[str, Any]:
     """Runs one method federated and fills the run's folder."""
     method = find(settings.run.method)
-    folder = runs.create_folder(out, method.name)
-    runs.write_start(folder, settings)
-    setup = prepare(settings, method.build, report)
-    outcome = run_federated(setup, report)
-    result = _simulation_record(setup, outcome, folder)
-    runs.write_history(folder, outcome.history)
-    runs.write_people(folder, setup.population.people, outcome.test)
-    runs.write_model(folder, setup.spec, outcome.arrays)
-    runs.write_result(folder, result)
+    with runs.new_run(out, method.name, settings) as folder:
+        setup = prepare(settings, method.build, report)
+        outcome = run_federated(setup, report)
+        result = _simulation_record(setup, outcome, folder)
+        runs.write_history(folder, outcome.history)
+        runs.write_people(folder, setup.population.people, outcome.test)
+        runs.write_model(folder, setup.spec, outcome.arrays)
+        runs.write_result(folder, result)
     return result
 
 
@@ -41,14 +40,19 @@ def compare(
     if not builds:
         raise InputError("--methods names no method: give one or more, parted by commas")
     numbers = _seeds(seeds)
-    folder = runs.create_folder(out, "compare")
-    runs.write_start(folder, settings)
-    trials = []
-    for trial in comparison.run_trials(settings, builds, numbers, report):
-        trials.append(trial)
-        runs.write_history(folder, trial.outcome.history, f"-{trial.method}-{trial.setting}-{trial.seed}")
-    result = {**comparison.record(trials), "run": str(folder)}
-    runs.write_result(folder, result)
+    trials: list[comparison.Trial] = []
+    with runs.new_run(out, "compare", settings) as folder:
+        try:
+            for trial in comparison.run_trials(settings, builds, numbers, report):
+                trials.append(trial)
+                place = f"-{trial.method}-{trial.setting}-{trial.seed}"
+                runs.write_history(folder, trial.outcome.history, place)
+        except KeyboardInterrupt:
+            if not trials:
+                raise
+            report.say("stopped: comparing what was finished")
+        result = {**comparison.record(trials), "run": str(folder)}
+        runs.write_result(folder, result)
     return result
 
 

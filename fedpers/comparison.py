@@ -78,16 +78,25 @@ class Difference:
 def run_trials(
     settings: Settings, builds: Mapping[str, Build], seeds: Sequence[int], report: Reporter
 ) -> Iterator[Trial]:
-    """Runs every method federated, then central with as many training samples, for every seed."""
+    """Runs every method federated, then central with as many training samples, for every seed.
+
+    Yields:
+        Each trial as it ends; an interrupted one is the last.
+    """
     for seed in seeds:
         for name, build in builds.items():
-            run = RunSettings(method=name, seed=seed)
             report.say(f"{name}, seed {seed}")
+            run = RunSettings(method=name, seed=seed)
             setup = prepare(settings.model_copy(update={"run": run}), build, report)
             federated = simulate(setup, report)
             yield Trial(name, "federated", seed, federated)
+            if federated.interrupted:
+                return
             epochs = settings.central.central_epochs or matched_epochs(setup, federated.samples)
-            yield Trial(name, "central", seed, train_centrally(setup, epochs, report))
+            central = train_centrally(setup, epochs, report)
+            yield Trial(name, "central", seed, central)
+            if central.interrupted:
+                return
 
 
 def cells(trials: Sequence[Trial]) -> list[Cell]:
@@ -122,6 +131,7 @@ def record(trials: Sequence[Trial]) -> dict[str, Any]:
         "differences": [asdict(difference) for difference in differences(trials)],
         "ceiling_without_person": float(np.mean([b.without_person for b in bounds])) if bounds else None,
         "ceiling_with_person": float(np.mean([b.with_person for b in bounds])) if bounds else None,
+        "interrupted": any(trial.outcome.interrupted for trial in trials),
         "trials": [
             {
                 "method": trial.method,

@@ -23,7 +23,7 @@ from fedpers.experiments import find, own_sections
 from fedpers.method import State
 from fedpers.report.progress import Reporter
 from fedpers.settings import resolve
-from fedpers.simulation import lay_out, prepare
+from fedpers.simulation import Setup, lay_out, prepare
 
 _STATE = "personal-state"
 
@@ -37,9 +37,11 @@ def serve(grid: Grid, context: Context) -> None:
     settings = resolve([_given(context)], own_sections())
     method = find(settings.run.method)
     out = context.run_config.get("out")
-    folder = runs.create_folder(Path(str(out)) if out else None, method.name)
-    runs.write_start(folder, settings)
-    setup = prepare(settings, method.build, Reporter())
+    with runs.new_run(Path(str(out)) if out else None, method.name, settings) as folder:
+        _run_phases(grid, prepare(settings, method.build, Reporter()), folder)
+
+
+def _run_phases(grid: Grid, setup: Setup, folder: Path) -> None:
     arrays = to_record(setup.base)
     for number, phase in enumerate(setup.method.phases):
         config = ConfigRecord({"phase": number})
@@ -106,7 +108,7 @@ def _worker(settings_text: str) -> tuple[Worker, list[int]]:
     settings = resolve([_parse(settings_text)], own_sections())
     method, population, spec = lay_out(settings, find(settings.run.method).build)
     clients = tuple(phase.client for phase in method.phases)
-    site = Site(spec, population, clients, settings.run.seed, settings.engine.threads)
+    site = Site(spec, population, clients, settings.run.seed, settings.engine.threads, settings.engine.device)
     return Worker(site, ContextStates(_nowhere())), population.clients.tolist()
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -30,14 +31,20 @@ from fedpers.settings import Settings
 
 _LIBRARIES = ("fedpers", "flwr", "ray", "torch", "transformers", "tokenizers", "numpy", "datasets")
 _DEFAULT_PARENT = Path("runs")
+_SETTINGS, _VERSIONS = "settings.json", "versions.json"
 
 
-def create_folder(out: Path | None, name: str) -> Path:
-    """Makes the folder of a new run.
+@contextmanager
+def new_run(out: Path | None, name: str, settings: Settings) -> Iterator[Path]:
+    """Makes the folder of a new run, records what is about to run, and yields the folder.
+
+    If the input turns out to be unusable nothing has run, and the folder is removed again, so that the
+    corrected command can name it.
 
     Args:
         out: Where to; by default a new folder under runs/, named by time and `name`.
         name: What is run.
+        settings: All settings.
 
     Raises:
         InputError: The folder holds something already, or cannot be written.
@@ -47,20 +54,20 @@ def create_folder(out: Path | None, name: str) -> Path:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} is not empty, and a run is never overwritten: give another --out")
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / "settings.json"
-        probe.touch()
-        probe.unlink()
+        _write_json(folder / _SETTINGS, settings.model_dump())
+        _write_json(folder / _VERSIONS, versions())
     except OSError as error:
         raise InputError(
             f"cannot write to the run's folder {folder}: {error.strerror}; give another --out"
         ) from error
-    return folder
-
-
-def write_start(folder: Path, settings: Settings) -> None:
-    """Records what is about to run."""
-    _write_json(folder / "settings.json", settings.model_dump())
-    _write_json(folder / "versions.json", versions())
+    try:
+        yield folder
+    except InputError:
+        for file in (_SETTINGS, _VERSIONS):
+            (folder / file).unlink(missing_ok=True)
+        with suppress(OSError):  # it stays if a part of the run is in it already
+            folder.rmdir()
+        raise
 
 
 def write_history(folder: Path, history: list[dict[str, float]], suffix: str = "") -> None:

@@ -161,8 +161,15 @@ class EngineSettings(Section):
     workers: int | None = flag(None, "Ray worker processes; 0 works in this process. [one a core]", ge=0)
     ray_address: str | None = flag(None, "An existing Ray cluster's address.")
     threads: int = option(1, "torch threads of a worker.", ge=1)
-    gpus_per_worker: float = option(0.0, "Share of a GPU each worker takes.", ge=0)
+    gpus_per_worker: float = option(
+        0.0, "Share of a GPU each worker takes; above 0, models work on GPUs.", ge=0
+    )
     cohort_size: int = option(4, "Devices trained as one unit and reduced to one mean.", ge=1)
+
+    @property
+    def device(self) -> str:
+        """Where models work, as torch names it."""
+        return "cuda" if self.gpus_per_worker else "cpu"
 
 
 class RunSettings(Section):

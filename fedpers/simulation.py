@@ -87,7 +87,7 @@ def prepare(settings: Settings, build: Build, report: Reporter) -> Setup:
     if spec.random_weights and settings.model.model != TINY:
         report.say(f"{settings.model.model} holds no weights: the model starts from random ones")
     with _threads(settings.engine.threads):
-        base = _train_base(settings, method, population, load(spec), report)
+        base = _train_base(settings, method, population, load(spec, settings.engine.device), report)
     return Setup(settings, method, population, spec, base)
 
 
@@ -106,7 +106,7 @@ def train_centrally(setup: Setup, epochs: int, report: Reporter) -> Outcome:
     """Trains on the clients' pooled texts instead: same people, model, base and encoding."""
     settings, population = setup.settings, setup.population
     with _desk(setup, report) as desk, _threads(settings.engine.threads):
-        model = load(setup.spec)
+        model = load(setup.spec, settings.engine.device)
         insert(model.module, setup.base)
         examples = _encode_all(
             setup.method, population, model, population.clients, "train", settings.run.seed
@@ -215,7 +215,10 @@ def _desk(setup: Setup, report: Reporter) -> Iterator[_Desk]:
     """Hires the crew of a run, lets it go at the end."""
     engine = setup.settings.engine
     clients = tuple(phase.client for phase in setup.method.phases)
-    crew = hire(Site(setup.spec, setup.population, clients, setup.settings.run.seed, engine.threads), engine)
+    crew = hire(
+        Site(setup.spec, setup.population, clients, setup.settings.run.seed, engine.threads, engine.device),
+        engine,
+    )
     try:
         yield _Desk(setup, crew, report, arrays=setup.base, best_arrays=setup.base)
     finally:

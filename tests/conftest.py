@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import ray
+import torch
 
 from fedpers.experiments import own_sections
 from fedpers.report.progress import Reporter
@@ -28,6 +29,12 @@ SMALL: dict[str, dict[str, Any]] = {
 def small(**sections: dict[str, Any]) -> Settings:
     """Returns settings of a run that takes about a second, with some sections changed."""
     return resolve([SMALL, sections], own_sections())
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Fixes torch's threads, as every run does: tests compare bits, and tiny models are faster so."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

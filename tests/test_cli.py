@@ -185,6 +185,14 @@ def test_a_folder_that_holds_a_run_is_never_overwritten(run: Run) -> None:
     assert "here is not empty, and a run is never overwritten" in err
 
 
+def test_a_mistake_leaves_no_folder_behind_so_that_the_corrected_command_can_name_it(
+    run: Run, tmp_path: Path
+) -> None:
+    status, _, _ = run("simulate", "--out", "here", *QUICK, "--identifier-length", "500")
+    assert status == 2
+    assert not (tmp_path / "here").exists()
+
+
 def test_an_unwritable_run_folder_stops_before_any_work(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     status, _, err = run("simulate", "--out", "file/run", *QUICK)

@@ -2,7 +2,7 @@
 
 import io
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,15 +18,6 @@ from fedpers.seeds import stream
 from fedpers.settings import Settings
 from fedpers.simulation import lay_out
 from tests.conftest import small
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Keeps torch to one thread, as workers do: more only get in each other's way here."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def settings_of(name: str) -> Settings:

@@ -21,15 +21,6 @@ CLASSES = ["a", "b", "c"]
 SGD = Plan("sgd", learning_rate=0.1, epochs=1, batch_size=4)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Keeps torch to one thread, as workers do: more only get in each other's way here."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @cache
 def spec_of(dropout: float | None = None) -> ModelSpec:
     settings = ModelSettings(hidden_size=16, heads=2, max_tokens=24, dropout=dropout)

@@ -30,6 +30,7 @@ class Site:
         clients: The device's half of each phase.
         seed: The run's seed.
         threads: torch threads, fixed because their number changes rounding.
+        device: torch's name of where models work, "cpu" or "cuda".
     """
 
     model: ModelSpec
@@ -37,6 +38,7 @@ class Site:
     clients: tuple[Client, ...]
     seed: int
     threads: int = 1
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Worker:
         torch.set_num_threads(site.threads)
         self._site = site
         self._states = states
-        self._model = load(site.model)
+        self._model = load(site.model, site.device)
         self._enrolments = [client.enrol(self._model, site.population, site.seed) for client in site.clients]
 
     def at(self, states: StateStore) -> Worker:

@@ -7,10 +7,12 @@ with random weights, and says so.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -89,8 +91,12 @@ def specify(
     return ModelSpec(settings, tuple(classes), seed, _train_vocabulary(public_texts, settings.vocabulary))
 
 
-def load(spec: ModelSpec) -> Model:
+def load(spec: ModelSpec, device: str = "cpu") -> Model:
     """Loads a model; equal specs give equal weights in any process.
+
+    Args:
+        spec: Which model.
+        device: torch's name of where it is to work, such as "cuda".
 
     Raises:
         InputError: No such model, weights in another format than safetensors, or sizes asked for a
@@ -118,11 +124,13 @@ def load(spec: ModelSpec) -> Model:
             f"the tokenizer of {spec.settings.model} has {len(tokenizer)} entries, its model only "
             f"{entries}: they do not belong together"
         )
+    module.to(torch.device(device))  # type: ignore[arg-type]  # transformers' wrapper hides self
     return Model(module, tokenizer, _longest(spec.settings, config))
 
 
 def quiet_transformers() -> None:
-    """Turns off transformers' own progress bars, for a process that shows its own."""
+    """Turns off transformers' own reports and progress bars, for a process that shows its own."""
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # theirs
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
 
 
@@ -226,4 +234,5 @@ def _train_vocabulary(texts: Iterable[str], size: int) -> tuple[str, ...]:
     public = list(texts)
     if not public:
         raise InputError("the tiny model needs public text for its vocabulary: set --public-people 1 or more")
-    return train_wordpiece(public, size)
+    # Digits and punctuation are there for every kind of identifier, whatever the people write about.
+    return train_wordpiece(public, size, string.digits + string.punctuation)

@@ -23,17 +23,18 @@ _FEWEST = 2  # a pair that occurs only once is not merged
 Pair = tuple[str, str]
 
 
-def train_wordpiece(texts: Iterable[str], size: int) -> tuple[str, ...]:
+def train_wordpiece(texts: Iterable[str], size: int, characters: str = "") -> tuple[str, ...]:
     """Returns the entries of a vocabulary in id order: special tokens, single characters, merged pieces.
 
     Args:
         texts: What to train on; lower-cased and split as BERT does.
         size: Most entries, unless the special tokens and characters alone are more.
+        characters: Characters that have entries whether the texts hold them or not.
     """
     counts = count_words(texts)
     words = [_characters(word) for word in counts]
     weights = list(counts.values())
-    vocabulary = list(dict.fromkeys([*SPECIAL, *_alphabet(words, weights)]))
+    vocabulary = list(dict.fromkeys([*SPECIAL, *_alphabet(words, weights, characters)]))
     known = set(vocabulary)
     pairs, places = _count_pairs(words, weights)
     heap = [(-count, pair) for pair, count in pairs.items()]
@@ -70,7 +71,7 @@ def _characters(word: str) -> list[str]:
     return [word[0], *(f"##{character}" for character in word[1:])]
 
 
-def _alphabet(words: list[list[str]], weights: list[int]) -> list[str]:
+def _alphabet(words: list[list[str]], weights: list[int], characters: str) -> list[str]:
     """Returns single characters: each as the start of a word, and those seen inside words as such too."""
     counts: Counter[str] = Counter()
     for word, weight in zip(words, weights, strict=True):
@@ -78,7 +79,8 @@ def _alphabet(words: list[list[str]], weights: list[int]) -> list[str]:
             counts[piece] += weight
             counts[piece.removeprefix("##")] += weight
     ranked = sorted(counts, key=lambda piece: (-counts[piece], piece))
-    return sorted(ranked[:_LONGEST_ALPHABET])
+    always = {form for character in characters for form in (character, f"##{character}")}
+    return sorted({*ranked[:_LONGEST_ALPHABET], *always})
 
 
 def _count_pairs(words: list[list[str]], weights: list[int]) -> tuple[Counter[Pair], dict[Pair, set[int]]]:
