@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import typing
 from collections import Counter
 from functools import cache
 from itertools import product
@@ -17,7 +18,8 @@ from fedpers.clients.user_identifier import draw_distant, draw_unique, pool_of, 
 from fedpers.data import Ints, Population, Samples, SyntheticPeople
 from fedpers.errors import InputError
 from fedpers.method import Device, Shared
-from fedpers.models import Arrays, Model, encode, extract, load, specify
+from fedpers.models import Arrays, Model, ModelSpec, encode, extract, load, specify
+from fedpers.models.wordpiece import train_wordpiece
 from fedpers.settings import LocalSettings, ModelSettings, SyntheticSettings
 
 YELP = 4460  # people in the paper's largest set
@@ -72,7 +74,8 @@ def real(shared: Path) -> Model:
 @cache
 def tiny() -> Model:
     """Loads a model whose vocabulary has no digit and no sign."""
-    return load(specify(ModelSettings(hidden_size=16, heads=2), ["a", "b"], 0, ["baba nizi"] * 2))
+    vocabulary = train_wordpiece(["baba nizi"] * 2, 100)
+    return load(ModelSpec(ModelSettings(hidden_size=16, heads=2), ("a", "b"), 0, vocabulary))
 
 
 def population(clients: int, public: int = 0, held_out: int = 0) -> Population:
@@ -284,6 +287,13 @@ def test_a_vocabulary_without_such_tokens_names_the_kind_that_works(kind: Identi
         "the vocabulary has 0 tokens of this kind, too few for 4 different identifiers of any length: "
         "use --identifier tokens"
     )
+
+
+@pytest.mark.parametrize("kind", typing.get_args(IdentifierKind))
+def test_the_built_in_model_has_tokens_for_every_kind_whatever_its_text(kind: IdentifierKind) -> None:
+    built_in = load(specify(ModelSettings(hidden_size=16, heads=2), ["a", "b"], 0, ["baba nizi"] * 2))
+    rows = book(built_in, kind, 5, 4)
+    assert len({tuple(row) for row in rows}) == 4
 
 
 def test_numbers_that_the_tokenizer_cannot_tell_apart_are_an_error() -> None:
