@@ -35,6 +35,7 @@ TINY = "tiny"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _OTHER_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 _TINY_POSITIONS = 128
+_PLAIN_CHARACTERS = string.ascii_lowercase + string.digits + string.punctuation
 
 
 @dataclass(frozen=True)
@@ -234,5 +235,5 @@ def _train_vocabulary(texts: Iterable[str], size: int) -> tuple[str, ...]:
     public = list(texts)
     if not public:
         raise InputError("the tiny model needs public text for its vocabulary: set --public-people 1 or more")
-    # Digits and punctuation are there for every kind of identifier, whatever the people write about.
-    return train_wordpiece(public, size, string.digits + string.punctuation)
+    # Plain characters are there for names and every kind of identifier, whatever the people write about.
+    return train_wordpiece(public, size, _PLAIN_CHARACTERS)
