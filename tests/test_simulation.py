@@ -132,6 +132,30 @@ def test_a_diverging_device_is_refused_with_its_round_and_partition(silent: Repo
         outcome(small(local={"local_lr": 1e30, "local_epochs": 3, "batch_size": 4}))
 
 
+class Overflowing(Plain):
+    """A device whose training ends well but whose numbers do not."""
+
+    def train(self, shared: Shared, cohort: Sequence[Device]) -> tuple[list[Update], list[State]]:
+        updates, states = super().train(shared, cohort)
+        for device, update in zip(cohort, updates, strict=True):
+            if device.person == 6:
+                update.arrays["classifier.bias"][0] = np.inf
+        return updates, states
+
+
+def test_an_update_that_is_not_finite_names_its_own_partition_among_a_cohort(silent: Reporter) -> None:
+    settings = small(federation={"clients_per_round": 6}, engine={"cohort_size": 6})
+
+    def build(settings: Settings) -> Method:
+        method = find("conventional").build(settings)
+        return replace(method, phases=(replace(method.phases[0], client=Overflowing(settings.local)),))
+
+    with pytest.raises(
+        DeviceError, match=r"^round 1, partition 2: the update has numbers that are not finite"
+    ):
+        simulate(prepare(settings, build, silent), silent)
+
+
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_ctrl_c_scores_and_writes_what_was_finished(workers: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fedpers", "simulate", "--rounds", "100000", "--workers", workers]

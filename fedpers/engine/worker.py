@@ -88,26 +88,22 @@ class Worker:
             DeviceError: A device failed or sent numbers that are not finite; names round and partition.
             InputError: The settings cannot work on any device, such as an identifier without room.
         """
-        shared = Shared(self._model, order.arrays, order.round)
-        cohort = self._cohort(order, persons)
-        act = self._train if order.task == "train" else self._score
         try:
-            return act(order, shared, cohort)
+            return self._train(order, persons) if order.task == "train" else self._score(order, persons)
         except InputError:
             raise
         except Exception as error:  # a method's own code may raise anything; the message must say where
-            raise self._explained(error, order, shared, cohort) from error
+            raise self._explained(error, order, persons) from error
 
-    def _explained(self, error: Exception, order: Order, shared: Shared, cohort: list[Device]) -> DeviceError:
+    def _explained(self, error: Exception, order: Order, persons: Sequence[int]) -> DeviceError:
         """Finds which device failed by asking each alone: clients are pure, so it fails again."""
-        client = self._site.clients[order.phase]
-        act = client.train if order.task == "train" else client.predict
-        blamed = [device.person for device in cohort]
-        for device in cohort if len(cohort) > 1 else ():
+        act = self._updates if order.task == "train" else self._score
+        blamed = list(persons)
+        for person in persons if len(persons) > 1 else ():
             try:
-                act(shared, [device])
+                act(order, [person])
             except Exception as alone:
-                error, blamed = alone, [device.person]
+                error, blamed = alone, [person]
                 break
         text = str(error) if isinstance(error, FedpersError) else f"{type(error).__name__}: {error}"
         return DeviceError(f"{self._place(order, blamed)}: {text}")
@@ -128,26 +124,32 @@ class Worker:
         first, kept = self._enrolments[order.phase], self._states.read(persons)
         return [first(p) if state is None else state for p, state in zip(persons, kept, strict=True)]
 
-    def _train(self, order: Order, shared: Shared, cohort: list[Device]) -> list[Update]:
-        updates, states = self._site.clients[order.phase].train(shared, cohort)
-        for update in updates:
-            if not all(np.isfinite(array).all() for array in update.arrays.values()):
-                raise DeviceError("the update has numbers that are not finite: lower --local-lr")
-        changed = {
-            device.person: state
-            for device, state in zip(cohort, states, strict=True)
-            if state is not device.state
-        }
+    def _train(self, order: Order, persons: Sequence[int]) -> list[Update]:
+        updates, changed = self._updates(order, persons)
         self._states.write(changed)
         return [mean(updates)] if order.reduce else updates
 
-    def _score(self, order: Order, shared: Shared, cohort: list[Device]) -> Scores:
+    def _updates(self, order: Order, persons: Sequence[int]) -> tuple[list[Update], dict[int, State]]:
+        """Trains a cohort and returns its updates, checked, and the personal states that changed."""
+        cohort = self._cohort(order, persons)
+        updates, states = self._site.clients[order.phase].train(self._shared(order), cohort)
+        for update in updates:
+            if not all(np.isfinite(array).all() for array in update.arrays.values()):
+                raise FedpersError("the update has numbers that are not finite: lower --local-lr")
+        pairs = zip(cohort, states, strict=True)
+        return updates, {device.person: state for device, state in pairs if state is not device.state}
+
+    def _score(self, order: Order, persons: Sequence[int]) -> Scores:
+        cohort = self._cohort(order, persons)
         return evaluation.score(
-            [device.person for device in cohort],
-            self._site.clients[order.phase].predict(shared, cohort),
+            persons,
+            self._site.clients[order.phase].predict(self._shared(order), cohort),
             [device.samples.labels for device in cohort],
             len(self._site.model.classes),
         )
+
+    def _shared(self, order: Order) -> Shared:
+        return Shared(self._model, order.arrays, order.round)
 
     def _place(self, order: Order, persons: Sequence[int]) -> str:
         """Names the round and the partitions of some people, as Flower numbers them."""
