@@ -115,9 +115,12 @@ def main() -> None:
     """Runs the command line; a mistake is one line on standard error and exit status 2."""
     quiet_transformers()
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="fedpers", standalone_mode=False)
     except FedpersError as error:
         status = _fail(str(error), error.exit_status)
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(f"{error.format_message()}\n")
+        status = error.exit_code
     except click.ClickException as error:
         status = _fail(error.format_message(), error.exit_code)
     if status == _STOPPED:  # how typer hands Ctrl-C on

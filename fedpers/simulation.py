@@ -84,10 +84,11 @@ def prepare(settings: Settings, build: Build, report: Reporter) -> Setup:
     method, population, spec = lay_out(settings, build)
     for note in population.notes:
         report.say(note)
+    model = load(spec, settings.engine.device)
     if spec.random_weights and settings.model.model != TINY:
         report.say(f"{settings.model.model} holds no weights: the model starts from random ones")
     with _threads(settings.engine.threads):
-        base = _train_base(settings, method, population, load(spec, settings.engine.device), report)
+        base = _train_base(settings, method, population, model, report)
     return Setup(settings, method, population, spec, base)
 
 

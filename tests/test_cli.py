@@ -178,6 +178,12 @@ def test_a_mistake_is_one_line_and_exit_status_2(
     assert "Traceback" not in err
 
 
+def test_no_command_shows_the_help(run: Run) -> None:
+    status, _, err = run()
+    assert status == 2
+    assert err.startswith("Usage: fedpers")
+
+
 def test_a_folder_that_holds_a_run_is_never_overwritten(run: Run) -> None:
     run("simulate", "--json", "--out", "here", *QUICK)
     status, _, err = run("simulate", "--json", "--out", "here", *QUICK)

@@ -1,4 +1,4 @@
-"""The conventional method: one shared model fine-tuned on everyone's text, nobody told apart."""
+"""Conventional: one shared model, nobody told apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""UserIdentifier (Mireshghallah et al., NAACL 2022, arXiv 2110.00135): its settings and its one phase."""
+"""UserIdentifier: a fixed random string before each text.
+
+Mireshghallah et al., NAACL 2022, arXiv 2110.00135; see fedpers/clients/user_identifier.py.
+"""
 
 from __future__ import annotations
 
