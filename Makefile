@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 
 setup: $(READY) ## Make the virtual environment (.venv) and install fedpers into it
 
-simulate: $(READY) ## Set up, then run `fedpers simulate --clients 1100` (about 2 minutes)
+simulate: $(READY) ## Set up, then run `fedpers simulate --clients 1100` (2 to 3 minutes)
 	$(BIN)/fedpers simulate --clients 1100
 
 test: $(READY) ## Set up, then check style and types and run all tests
