@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -38,8 +39,8 @@ _SETTINGS, _VERSIONS = "settings.json", "versions.json"
 def new_run(out: Path | None, name: str, settings: Settings) -> Iterator[Path]:
     """Makes the folder of a new run, records what is about to run, and yields the folder.
 
-    If the input turns out to be unusable nothing has run, and the folder is removed again, so that the
-    corrected command can name it.
+    If the input turns out to be unusable, or somebody stops it before a part of the run is in the folder,
+    the folder is removed again, so that the next command can name it.
 
     Args:
         out: Where to; by default a new folder under runs/, named by time and `name`.
@@ -62,11 +63,9 @@ def new_run(out: Path | None, name: str, settings: Settings) -> Iterator[Path]:
         ) from error
     try:
         yield folder
-    except InputError:
-        for file in (_SETTINGS, _VERSIONS):
-            (folder / file).unlink(missing_ok=True)
-        with suppress(OSError):  # it stays if a part of the run is in it already
-            folder.rmdir()
+    except (InputError, KeyboardInterrupt):
+        if {file.name for file in folder.iterdir()} == {_SETTINGS, _VERSIONS}:
+            shutil.rmtree(folder)
         raise
 
 
