@@ -21,6 +21,7 @@ from fedpers.errors import FedpersError, InputError
 from fedpers.evaluation import Scores
 from fedpers.experiments import find, own_sections
 from fedpers.method import State
+from fedpers.models import Arrays
 from fedpers.report.progress import Reporter
 from fedpers.settings import resolve
 from fedpers.simulation import Setup, lay_out, prepare
@@ -58,7 +59,7 @@ def train(message: Message, context: Context) -> Message:
     """Trains the one person this node stands for."""
     updates = _do("train", message, context)
     assert isinstance(updates, list)
-    return reply(message, updates[0])
+    return reply(message, updates[0], _arrays(message))
 
 
 @client_app.evaluate()
@@ -89,17 +90,20 @@ class ContextStates:
 def _do(task: str, message: Message, context: Context) -> object:
     worker, persons = _worker(str(context.run_config.get("settings", "")))
     config = next(iter(message.content.config_records.values()))
-    arrays = to_arrays(next(iter(message.content.array_records.values())))
     phase, number = int(str(config["phase"])), int(str(config["server-round"]))
     order = (
-        Order("train", arrays, phase, number)
+        Order("train", _arrays(message), phase, number)
         if task == "train"
-        else Order("predict", arrays, phase, number, part="validation")
+        else Order("predict", _arrays(message), phase, number, part="validation")
     )
     partition = int(context.node_config["partition-id"])
     if partition >= len(persons):
         raise InputError(f"node {partition} stands for nobody: set data.clients to the number of nodes")
     return worker.at(ContextStates(context)).do(order, [persons[partition]])
+
+
+def _arrays(message: Message) -> Arrays:
+    return to_arrays(next(iter(message.content.array_records.values())))
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from flwr.serverapp.strategy import Strategy
 
 from fedpers.data import Ints, Population, Samples
-from fedpers.models import Arrays, Examples, Model
+from fedpers.models import Arrays, Examples, Model, Trained
 
 State = Mapping[str, npt.NDArray[np.generic]]
 
@@ -58,13 +58,13 @@ class Update:
     """What leaves a device after training: trainable parameters and how much they weigh.
 
     Attributes:
-        arrays: The trained parameters, by name.
+        arrays: The trained parameters, by name; a table may come as the rows that moved.
         examples: Number of training samples the device has, the weight of the average.
         seen: Samples it went through, more or fewer than it has.
         metrics: Means over the samples, such as the training loss.
     """
 
-    arrays: Arrays
+    arrays: Trained
     examples: int
     seen: int
     metrics: Mapping[str, float] = field(default_factory=dict)

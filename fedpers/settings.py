@@ -121,6 +121,9 @@ class FederationSettings(Section):
     clients_per_round: int = flag(12, "Devices that train in a round.", ge=1)
     strategy: str = flag("fedadam", "Flower's fedavg, fedavgm, fedadam, fedadagrad or fedyogi.")
     server_lr: float = flag(3e-3, "Server's learning rate.", gt=0)
+    server_schedule: Literal["constant", "linear", "cosine"] = flag(
+        "constant", "How the server's learning rate falls to 0 over the rounds."
+    )
     server_momentum: float = option(0.9, "Momentum of fedavgm; beta_1 of fedadam and fedyogi.", ge=0, lt=1)
     server_beta_2: float = option(0.99, "Second-moment decay of fedadam and fedyogi.", ge=0, lt=1)
     server_tau: float = option(1e-8, "Adaptivity (tau) of fedadam, fedadagrad and fedyogi.", gt=0)

@@ -18,7 +18,7 @@ import torch
 from fedpers import seeds
 from fedpers.data import Ints
 from fedpers.errors import FedpersError
-from fedpers.models import Batch, Examples, Model, collate
+from fedpers.models import Arrays, Batch, Examples, Model, Trained, Words, collate, extract, insert
 from fedpers.settings import CentralSettings, LocalSettings
 
 Floats = npt.NDArray[np.float32]
@@ -122,6 +122,36 @@ def fit(model: Model, examples: Examples, plan: Plan, draw: np.random.Generator)
         if not math.isfinite(total):
             raise FedpersError(f"the training loss is not finite ({total}): lower the learning rate")
         yield Pass(seen, total / seen)
+
+
+def fit_from(
+    model: Model, arrays: Arrays, examples: Examples, plan: Plan, draw: np.random.Generator
+) -> tuple[Trained, list[Pass]]:
+    """Trains a model from given parameters to a plan's end, and returns what it learned.
+
+    Without weight decay, a word that is in none of the texts keeps its embedding under every optimizer of
+    a plan, so only the other rows are trained and returned.
+
+    Args:
+        model: The model; its parameters are overwritten.
+        arrays: Where training starts.
+        examples: At least one.
+        plan: How to train.
+        draw: The order of the examples and dropout.
+
+    Raises:
+        FedpersError: The loss is not finite.
+    """
+    words = Words.of(model, examples) if plan.weight_decay == 0 else None
+    if words is None:
+        insert(model.module, arrays)
+        passes = list(fit(model, examples, plan, draw))
+        return extract(model.module), passes
+    start = words.narrow(arrays)
+    with words.narrowed(model):
+        insert(model.module, start)
+        passes = list(fit(model, words.renumber(examples), plan, draw))
+        return words.trained(model, start), passes
 
 
 def logits(model: Model, examples: Examples) -> Floats:

@@ -14,9 +14,9 @@ import numpy as np
 
 from fedpers.data import Ints, Population, Samples
 from fedpers.method import Device, Enrolment, Shared, State, Update
-from fedpers.models import Examples, Model, encode, extract, insert, pool
+from fedpers.models import Examples, Model, encode, insert, pool
 from fedpers.settings import LocalSettings
-from fedpers.training import Floats, Plan, fit, logits
+from fedpers.training import Floats, Plan, fit_from, logits
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ class Plain:
         return np.split(scores, np.cumsum([len(part) for part in parts])[:-1])
 
     def _train_one(self, shared: Shared, device: Device) -> Update:
-        insert(shared.model.module, shared.arrays)
         examples = self.encode(shared.model, device.samples, device.state)
-        passes = list(fit(shared.model, examples, Plan.local(self.local), device.draw))
+        trained, passes = fit_from(
+            shared.model, shared.arrays, examples, Plan.local(self.local), device.draw
+        )
         seen = sum(passed.samples for passed in passes)
-        return Update(extract(shared.model.module), len(examples), seen, {"train-loss": passes[-1].loss})
+        return Update(trained, len(examples), seen, {"train-loss": passes[-1].loss})

@@ -3,9 +3,10 @@
 from fedpers.engine.crew import Crew, LocalCrew, RayCrew, hire, worker_count
 from fedpers.engine.flower import quiet, reply, to_arrays, to_record
 from fedpers.engine.grid import CohortGrid
+from fedpers.engine.reduction import mean
 from fedpers.engine.rounds import Round, federate
 from fedpers.engine.states import MemoryStates, StateStore
-from fedpers.engine.worker import Order, Site, Worker, mean
+from fedpers.engine.worker import Order, Site, Worker
 
 __all__ = [
     "CohortGrid",

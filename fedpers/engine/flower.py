@@ -13,7 +13,7 @@ from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedpers.method import Update
-from fedpers.models import Arrays
+from fedpers.models import Arrays, whole
 
 SEEN = "samples-seen"  # the reply's metric of samples gone through
 
@@ -64,10 +64,13 @@ def to_arrays(record: ArrayRecord) -> Arrays:
     return {name: array.numpy() for name, array in record.items()}
 
 
-def reply(message: Message, update: Update) -> Message:
-    """Returns a training reply as Flower's averaging strategies want it."""
+def reply(message: Message, update: Update, broadcast: Arrays) -> Message:
+    """Returns a training reply as Flower's averaging strategies want it: whole arrays and their weight."""
     numbers = MetricRecord({"num-examples": update.examples, SEEN: update.seen, **update.metrics})
-    return Message(RecordDict({"arrays": to_record(update.arrays), "metrics": numbers}), reply_to=message)
+    return Message(
+        RecordDict({"arrays": to_record(whole(update.arrays, broadcast)), "metrics": numbers}),
+        reply_to=message,
+    )
 
 
 def samples_seen(message: Message) -> int:

@@ -7,6 +7,7 @@ the place of a person among the clients, so a seed samples the same people on ev
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TypeVar
 
 from flwr.app import Message, RecordDict
@@ -16,6 +17,7 @@ from flwr.supercore.run import Run
 from fedpers.data import Ints, Part
 from fedpers.engine.crew import Crew
 from fedpers.engine.flower import reply, to_arrays
+from fedpers.engine.reduction import mean
 from fedpers.engine.worker import Order
 from fedpers.evaluation import Scores, merge
 from fedpers.method import Update
@@ -37,7 +39,7 @@ class CohortGrid(Grid):
             clients: Person number of each partition (clients,).
             cohort_size: Devices in a cohort, cut in sampled order whatever the number of workers.
             phase: Whose clients act.
-            reduce: Whether a cohort replies with one weighted mean; right for averaging strategies only.
+            reduce: Whether one weighted mean is the only reply; right for averaging strategies only.
         """
         self._crew = crew
         self._clients = clients
@@ -54,7 +56,7 @@ class CohortGrid(Grid):
     ) -> Iterable[Message]:
         """Trains the addressed devices and returns their replies, in the order of the messages.
 
-        With `reduce`, one reply a cohort, in the name of its first device.
+        With `reduce`, one reply for all that got the same content, in the name of the first device.
         """
         sent = list(messages)
         if not sent:
@@ -71,11 +73,10 @@ class CohortGrid(Grid):
         )
         groups = _cut(sent, self._cohort_size)
         persons = [[int(self._clients[m.metadata.dst_node_id]) for m in group] for group in groups]
-        replies: list[Message] = []
-        for group, updates in zip(groups, self._crew.do(order, persons), strict=True):
-            assert isinstance(updates, list)
-            replies.extend(_replies(group, updates))
-        return replies
+        updates = chain.from_iterable(map(_updates, self._crew.do(order, persons)))
+        if self._reduce:
+            return [reply(sent[0], mean(updates), order.arrays)]
+        return [reply(message, one, order.arrays) for message, one in zip(sent, updates, strict=True)]
 
     def score(self, arrays: Arrays, persons: Ints, part: Part, *, stranger: bool = False) -> Scores:
         """Returns how well the arrays predict one part of some people's texts.
@@ -137,8 +138,6 @@ def _round(content: RecordDict) -> int:
     return number
 
 
-def _replies(messages: Sequence[Message], updates: Sequence[Update]) -> list[Message]:
-    return [
-        reply(message, update)
-        for message, update in zip(messages, updates, strict=False)  # a reduced cohort sends one update
-    ]
+def _updates(result: list[Update] | Scores) -> list[Update]:
+    assert isinstance(result, list)
+    return result

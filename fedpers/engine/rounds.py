@@ -53,8 +53,11 @@ def federate(grid: Grid, strategy: Strategy, arrays: Arrays, rounds: int, seed: 
             aggregated, metrics = strategy.aggregate_train(number, replies)
         if aggregated is None:
             raise FedpersError(f"round {number}: {type(strategy).__name__} aggregated nothing")
-        record = aggregated
-        yield Round(number, to_arrays(record), sum(map(samples_seen, replies)), _floats(metrics or {}))
+        # Flower's adaptive strategies make float64 of float32. Sent on like that, what every device rounds
+        # away looks like an update, and their division by a small root makes a step of it.
+        current = {name: array.astype(arrays[name].dtype) for name, array in to_arrays(aggregated).items()}
+        record = to_record(current)
+        yield Round(number, current, sum(map(samples_seen, replies)), _floats(metrics or {}))
 
 
 def _floats(metrics: Mapping[str, object]) -> dict[str, float]:

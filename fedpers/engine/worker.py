@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 
 from fedpers import evaluation
 from fedpers.data import Part, Population
+from fedpers.engine.reduction import mean
 from fedpers.engine.states import StateStore
 from fedpers.errors import DeviceError, FedpersError, InputError
 from fedpers.evaluation import Scores
 from fedpers.method import Client, Device, Shared, State, Update
-from fedpers.models import Arrays, ModelSpec, load
+from fedpers.models import Arrays, ModelSpec, finite, load
 from fedpers.seeds import stream
 
 
@@ -134,7 +134,7 @@ class Worker:
         cohort = self._cohort(order, persons)
         updates, states = self._site.clients[order.phase].train(self._shared(order), cohort)
         for update in updates:
-            if not all(np.isfinite(array).all() for array in update.arrays.values()):
+            if not finite(update.arrays):
                 raise FedpersError("the update has numbers that are not finite: lower --local-lr")
         pairs = zip(cohort, states, strict=True)
         return updates, {device.person: state for device, state in pairs if state is not device.state}
@@ -156,18 +156,3 @@ class Worker:
         partitions = {int(person): number for number, person in enumerate(self._site.population.clients)}
         numbers = [str(partitions[p]) if p in partitions else f"none (person {p})" for p in persons]
         return f"round {order.round}, partition {', '.join(numbers)}"
-
-
-def mean(updates: Sequence[Update]) -> Update:
-    """Returns the mean of some updates weighted by their examples, added up in the order given."""
-    total = sum(update.examples for update in updates)
-    shares = [update.examples / total for update in updates]
-    arrays = {name: shares[0] * array for name, array in updates[0].arrays.items()}
-    for share, update in zip(shares[1:], updates[1:], strict=True):
-        for name, array in arrays.items():
-            array[...] += share * update.arrays[name]
-    metrics = {
-        name: sum(share * update.metrics[name] for share, update in zip(shares, updates, strict=True))
-        for name in updates[0].metrics
-    }
-    return Update(arrays, total, sum(update.seen for update in updates), metrics)

@@ -1,8 +1,9 @@
 """Models: loading, texts as tokens, parameters as arrays."""
 
-from fedpers.models.arrays import Arrays, digest, extract, insert
+from fedpers.models.arrays import Arrays, Rows, Trained, digest, extract, finite, insert, whole
 from fedpers.models.encoding import Batch, Examples, collate, encode, pool, special_tokens
 from fedpers.models.loading import TINY, Model, ModelSpec, load, quiet_transformers, specify
+from fedpers.models.words import Words
 
 __all__ = [
     "TINY",
@@ -11,14 +12,19 @@ __all__ = [
     "Examples",
     "Model",
     "ModelSpec",
+    "Rows",
+    "Trained",
+    "Words",
     "collate",
     "digest",
     "encode",
     "extract",
+    "finite",
     "insert",
     "load",
     "pool",
     "quiet_transformers",
     "special_tokens",
     "specify",
+    "whole",
 ]

@@ -4,12 +4,52 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from fedpers.data import Ints
+
 Arrays = dict[str, npt.NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table of which only some rows were trained; the others are as they were broadcast.
+
+    Attributes:
+        index: Numbers of the rows, rising (rows,).
+        change: What training added to each (rows, width).
+        height: Rows of the whole table.
+    """
+
+    index: Ints
+    change: npt.NDArray[np.floating]
+    height: int
+
+
+Trained = Mapping[str, npt.NDArray[np.floating] | Rows]
+
+
+def whole(trained: Trained, broadcast: Mapping[str, npt.NDArray[np.floating]]) -> Arrays:
+    """Returns trained parameters with every table whole, as float32.
+
+    Args:
+        trained: What training gave.
+        broadcast: What it started from, by the same names.
+    """
+    return {
+        name: _whole(value, broadcast[name]) if isinstance(value, Rows) else np.asarray(value, np.float32)
+        for name, value in trained.items()
+    }
+
+
+def finite(trained: Trained) -> bool:
+    """Tells whether all numbers are finite."""
+    values = (value.change if isinstance(value, Rows) else value for value in trained.values())
+    return all(np.isfinite(value).all() for value in values)
 
 
 def extract(module: torch.nn.Module) -> Arrays:
@@ -46,3 +86,9 @@ def digest(arrays: Mapping[str, npt.NDArray[np.floating]]) -> str:
         total.update(name.encode())
         total.update(np.ascontiguousarray(arrays[name], dtype=np.float32).tobytes())
     return total.hexdigest()
+
+
+def _whole(rows: Rows, broadcast: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    table = np.array(broadcast, dtype=np.float32)
+    table[rows.index] += rows.change
+    return table

@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYog
 
 from fedpers.errors import unknown
 from fedpers.settings import FederationSettings
+from fedpers.strategies.schedule import SCHEDULES, Scheduled
 
 AVERAGING = (FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi)
 
@@ -39,18 +40,18 @@ def make(settings: FederationSettings, clients: int) -> Strategy:
     """Returns a new strategy that samples the settings' number of clients in each round.
 
     Args:
-        settings: Which strategy, and its numbers.
+        settings: Which strategy, its numbers, and the schedule of its learning rate.
         clients: How many clients there are; a round never samples more.
 
     Raises:
-        InputError: No strategy of that name.
+        InputError: No strategy of that name, or a schedule for one without a learning rate.
     """
     if settings.strategy not in _OWN_ARGUMENTS:
         raise unknown("strategy", settings.strategy, _OWN_ARGUMENTS)
     kind = {strategy.__name__.lower(): strategy for strategy in AVERAGING}[settings.strategy]
     sampled = min(settings.clients_per_round, clients)
     # Flower rounds fraction x clients down; a vanishing fraction makes min_train_nodes the exact number.
-    return kind(
+    strategy = kind(
         fraction_train=1e-12,
         min_train_nodes=sampled,
         min_available_nodes=sampled,
@@ -58,11 +59,15 @@ def make(settings: FederationSettings, clients: int) -> Strategy:
         min_evaluate_nodes=sampled,
         **_OWN_ARGUMENTS[settings.strategy](settings),
     )
+    if settings.server_schedule == "constant":
+        return strategy
+    return Scheduled(strategy, SCHEDULES[settings.server_schedule], settings.rounds)
 
 
 def averages(strategy: Strategy) -> bool:
     """Tells whether a strategy needs no more than the weighted mean of the replies.
 
-    True for Flower's own classes only: a subclass may look at every reply.
+    True for Flower's own classes only, with or without a schedule: a subclass may look at every reply.
     """
-    return type(strategy) in AVERAGING
+    inner = strategy.inner if isinstance(strategy, Scheduled) else strategy
+    return type(inner) in AVERAGING

@@ -10,7 +10,7 @@ from fedpers.engine import CohortGrid, LocalCrew, MemoryStates, Order, Site, Wor
 from fedpers.engine.flower import identity, sampling, to_arrays, to_record
 from fedpers.errors import FedpersError
 from fedpers.experiments import find
-from fedpers.models import Arrays, extract, load
+from fedpers.models import Arrays, extract, load, whole
 from fedpers.seeds import word
 from fedpers.settings import FederationSettings
 from fedpers.simulation import lay_out
@@ -46,9 +46,9 @@ def test_fedavg_equals_a_plain_loop_over_the_sampled_people() -> None:
         sent = worker.do(Order("train", reference, round=number), persons)
         assert isinstance(sent, list)
         weights = [update.examples for update in sent]
+        each = [whole(update.arrays, reference) for update in sent]
         reference = {
-            name: np.average([update.arrays[name] for update in sent], axis=0, weights=weights)
-            for name in arrays
+            name: np.average([one[name] for one in each], axis=0, weights=weights) for name in arrays
         }
     for name, array in ours.items():
         np.testing.assert_allclose(array, reference[name], rtol=0, atol=1e-6, err_msg=name)
@@ -58,9 +58,9 @@ def test_fedavg_equals_a_plain_loop_over_the_sampled_people() -> None:
 def test_a_reduced_cohort_gives_the_strategy_what_every_reply_would(kind: type[FedAvg]) -> None:
     site, arrays = world()
     made = [kind(min_train_nodes=4, fraction_train=1e-12, fraction_evaluate=1e-12) for _ in range(2)]
-    reduced, whole = (final(site, arrays, s, reduce=r) for s, r in zip(made, (True, False), strict=True))
+    reduced, full = (final(site, arrays, s, reduce=r) for s, r in zip(made, (True, False), strict=True))
     for name in arrays:
-        np.testing.assert_allclose(reduced[name], whole[name], rtol=0, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(reduced[name], full[name], rtol=0, atol=1e-4, err_msg=name)
 
 
 def test_a_strategy_that_needs_every_reply_gets_every_reply() -> None:
@@ -78,6 +78,27 @@ def test_a_strategy_that_needs_every_reply_gets_every_reply() -> None:
     strategy = Counting(min_train_nodes=4, fraction_train=1e-12, fraction_evaluate=1e-12)
     final(site, arrays, strategy, reduce=averages(strategy))
     assert seen == [4, 4, 4]
+
+
+def test_words_that_nobody_wrote_keep_their_bits_under_an_adaptive_strategy() -> None:
+    # FedAdam answers in float64; broadcast so, each device's rounding to float32 looked like an update of
+    # 1e-9, which Adam's division by a root as small made a step of.
+    site, arrays = world()
+    ours = final(site, arrays, make(FederationSettings(strategy="fedadam", clients_per_round=6), 6))
+    [table] = [name for name in arrays if name.endswith("word_embeddings.weight")]
+    still = (ours[table] == arrays[table]).all(axis=1)
+    model, people = load(site.model), site.population
+    client = site.clients[0]
+    start = client.enrol(model, people, site.seed)
+    read = {
+        word
+        for person in people.clients.tolist()
+        for text in client.encode(model, people.samples(person, "train"), start(person)).ids
+        for word in text
+    }
+    assert 0 < still.sum()
+    assert set(np.flatnonzero(~still).tolist()) == read - {model.tokenizer.pad_token_id}
+    assert all(array.dtype == np.float32 for array in ours.values())
 
 
 def test_the_seed_decides_who_is_sampled_and_the_global_random_state_is_left_alone() -> None:

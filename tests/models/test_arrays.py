@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedpers.models import Arrays, digest, extract, insert
+from fedpers.models import Arrays, Rows, digest, extract, finite, insert, whole
 
 
 class Net(torch.nn.Module):
@@ -151,3 +151,24 @@ def test_the_digest_changes_with_the_last_bit_of_any_value(place: int, up: bool)
 def test_the_digest_changes_with_a_name() -> None:
     arrays = extract(net())
     assert digest({f"{name}x": array for name, array in arrays.items()}) != digest(arrays)
+
+
+# Tables of which some rows moved
+
+
+def test_rows_become_a_whole_table_again() -> None:
+    start = np.arange(6, dtype=np.float64).reshape(3, 2)
+    rows = Rows(np.array([0, 2]), np.array([[1, 2], [3, 4]], dtype=np.float32), 3)
+    found = whole({"table": rows, "bias": np.ones(1)}, {"table": start, "bias": np.zeros(1)})
+    assert found["table"].tolist() == [[1, 3], [2, 3], [7, 9]]
+    assert found["bias"].tolist() == [1]
+    assert all(array.dtype == np.float32 for array in found.values())
+    assert start.tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_number_that_is_not_finite_is_found_anywhere(bad: float) -> None:
+    rows = Rows(np.array([1]), np.array([[0, bad]], dtype=np.float32), 3)
+    assert not finite({"a": np.zeros(2), "table": rows})
+    assert not finite({"a": np.array([0, bad])})
+    assert finite({"a": np.zeros(2), "table": Rows(np.array([1]), np.zeros((1, 2)), 3)})

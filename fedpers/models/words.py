@@ -1,0 +1,102 @@
+"""A model narrowed to the words of some texts, for training that can move no other word.
+
+A device's texts hold a few hundred of a vocabulary's tens of thousands of words. Where an optimizer leaves
+a word without gradient as it is, training the other rows of the word embedding, copying and sending them
+is nothing but work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from fedpers.data import Ints
+from fedpers.models.arrays import Arrays, Rows, Trained, extract
+from fedpers.models.encoding import Examples
+from fedpers.models.loading import Model
+
+_MEANING = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+
+
+@dataclass(frozen=True)
+class Words:
+    """The rows of the word embedding that some texts need.
+
+    Attributes:
+        table: Name of the embedding's parameter.
+        index: The rows, rising (words,); ids that the model itself looks for keep their numbers.
+        height: Words of the whole vocabulary.
+    """
+
+    table: str
+    index: Ints
+    height: int
+
+    @staticmethod
+    def of(model: Model, examples: Examples) -> Words | None:
+        """Returns the words of some texts, or None where the whole table must be trained.
+
+        That is where it is frozen, where something else than embeddings reads it (the tied output of a
+        language model), or where the texts need all of it.
+        """
+        weight = _table(model)
+        if not weight.requires_grad or not all(isinstance(m, nn.Embedding) for m in _readers(model, weight)):
+            return None
+        kept = np.arange(_last_meaning(model) + 1)
+        index = np.union1d(kept, np.fromiter(chain.from_iterable(examples.ids), dtype=np.int64))
+        name = next(name for name, p in model.module.named_parameters() if p is weight)
+        return Words(name, index, len(weight)) if len(index) < len(weight) else None
+
+    def renumber(self, examples: Examples) -> Examples:
+        """Returns the same texts with rows of the narrow table as ids."""
+        ids = [np.searchsorted(self.index, sample).tolist() for sample in examples.ids]
+        return Examples(ids, examples.labels)
+
+    def narrow(self, arrays: Mapping[str, npt.NDArray[np.floating]]) -> Arrays:
+        """Returns the arrays of a narrowed model."""
+        return {**arrays, self.table: arrays[self.table][self.index].astype(np.float32)}
+
+    @contextmanager
+    def narrowed(self, model: Model) -> Iterator[None]:
+        """Gives the model a table of these rows only for a while, without values yet."""
+        full = _table(model)
+        readers = _readers(model, full)
+        small = nn.Parameter(torch.empty(len(self.index), full.shape[1], device=full.device))
+        try:
+            for reader in readers:
+                reader.weight = small
+            yield
+        finally:
+            for reader in readers:
+                reader.weight = full
+
+    def trained(self, model: Model, start: Mapping[str, npt.NDArray[np.floating]]) -> Trained:
+        """Returns what a narrowed model learned since its arrays were `start`."""
+        arrays = extract(model.module)
+        change = arrays[self.table] - start[self.table]
+        return {**arrays, self.table: Rows(self.index, change, self.height)}
+
+
+def _table(model: Model) -> nn.Parameter:
+    weight = model.module.get_input_embeddings().weight
+    assert isinstance(weight, nn.Parameter)
+    return weight
+
+
+def _readers(model: Model, weight: nn.Parameter) -> list[nn.Module]:
+    """Returns the modules that hold a parameter."""
+    return [m for m in model.module.modules() if any(p is weight for p in m.parameters(recurse=False))]
+
+
+def _last_meaning(model: Model) -> int:
+    """Returns the highest id that a model's own code compares its input with, such as padding."""
+    ids = [model.tokenizer.pad_token_id, *(getattr(model.module.config, name, None) for name in _MEANING)]
+    flat = chain.from_iterable(value if isinstance(value, list) else [value] for value in ids)
+    return max(int(value) for value in flat if value is not None)
