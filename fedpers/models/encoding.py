@@ -63,11 +63,9 @@ def encode(model: Model, samples: Samples, prefix: Sequence[int] = ()) -> Exampl
             f"{len(prefix)} tokens before the text leave no room for it within {model.max_tokens} tokens: "
             f"use at most {len(prefix) + room - 1}"
         )
-    encoded = model.tokenizer(
-        samples.texts, add_special_tokens=False, truncation=True, max_length=room, return_attention_mask=False
-    )
     head = [*leading, *prefix]
-    return Examples([[*head, *text, *trailing] for text in encoded["input_ids"]], samples.labels)
+    tokens = model.tokens(samples.texts)
+    return Examples([[*head, *text[:room], *trailing] for text in tokens], samples.labels)
 
 
 def special_tokens(model: Model) -> tuple[list[int], list[int]]:

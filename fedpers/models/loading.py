@@ -8,8 +8,8 @@ with random weights, and says so.
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -34,6 +34,7 @@ TINY = "tiny"
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _OTHER_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
+_REMEMBERED = 200_000  # texts whose tokens a process keeps
 _TINY_POSITIONS = 128
 _PLAIN_CHARACTERS = string.ascii_lowercase + string.digits + string.punctuation
 
@@ -74,6 +75,27 @@ class Model:
     module: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     max_tokens: int
+    _known: dict[str, list[int]] = field(default_factory=dict, repr=False, compare=False)
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the token ids of texts, without special tokens, at most `max_tokens` each.
+
+        Texts are remembered, for every round reads its people's texts again.
+        """
+        new = list(dict.fromkeys(text for text in texts if text not in self._known))
+        if len(self._known) + len(new) > _REMEMBERED:
+            self._known.clear()
+            new = list(dict.fromkeys(texts))
+        if new:
+            encoded = self.tokenizer(
+                new,
+                add_special_tokens=False,
+                truncation=True,
+                max_length=self.max_tokens,
+                return_attention_mask=False,
+            )
+            self._known.update(zip(new, encoded["input_ids"], strict=True))
+        return [self._known[text] for text in texts]
 
 
 def specify(

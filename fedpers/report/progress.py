@@ -25,21 +25,26 @@ class Stage:
         """
         self._console, self._name, self._steps = console, name, steps
         self._done, self._note = 0, ""
-        self._start = self._last = time.monotonic()
+        self._first = self._last = time.monotonic()
 
     def advance(self, note: str = "") -> None:
         """Counts one step done; a note says how things stand and replaces the last one."""
         self._done += 1
         self._note = note or self._note
         now = time.monotonic()
+        if self._done == 1:
+            self._first = now
         if self._done == self._steps or now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
-            self._show((now - self._start) * (self._steps - self._done) / self._done)
+            note = f", {self._note}" if self._note else ""
+            line = f"{self._name}: {self._done}/{self._steps}{note}{self._left(now)}"
+            self._console.print(line, highlight=False)
 
-    def _show(self, seconds_left: float) -> None:
-        left = f", {seconds_left:.0f} s left" if self._done < self._steps else ""
-        note = f", {self._note}" if self._note else ""
-        self._console.print(f"{self._name}: {self._done}/{self._steps}{note}{left}", highlight=False)
+    def _left(self, now: float) -> str:
+        """Returns how long it will take at the pace so far; the first step, which starts workers, aside."""
+        if not 1 < self._done < self._steps:
+            return ""
+        return f", {(now - self._first) * (self._steps - self._done) / (self._done - 1):.0f} s left"
 
 
 class LiveStage(Stage):

@@ -145,3 +145,31 @@ def test_a_token_that_equals_the_padding_is_not_masked() -> None:
 def test_a_batch_has_the_labels_of_its_samples() -> None:
     examples = Examples([[1], [2], [3]], np.array([0, 1, 2]))
     assert collate(examples, np.array([2, 0, 2]), pad_id=0).labels.tolist() == [2, 0, 2]
+
+
+# Texts are remembered
+
+
+def test_a_text_read_again_is_not_tokenized_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = bert()
+    calls: list[list[str]] = []
+    tokenizer = type(model.tokenizer).__call__
+
+    def counting(self: object, text: list[str], **options: object) -> object:
+        calls.append(text)
+        return tokenizer(self, text, **options)
+
+    fresh = Model(model.module, model.tokenizer, model.max_tokens)
+    monkeypatch.setattr(type(model.tokenizer), "__call__", counting)
+    first = fresh.tokens(["cat dog", "dog", "dog"])
+    assert fresh.tokens(["dog", "cat dog", "cat"]) == [first[1], first[0], fresh.tokens(["cat"])[0]]
+    assert calls == [["cat dog", "dog"], ["cat"]]
+
+
+def test_what_is_remembered_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedpers.models.loading._REMEMBERED", 2)
+    fresh = Model(bert().module, bert().tokenizer, bert().max_tokens)
+    expected = bert().tokens(["cat", "dog", "cat dog"])
+    assert [fresh.tokens([text])[0] for text in ("cat", "dog", "cat dog")] == expected
+    assert fresh.tokens(["cat", "cat dog", "dog"]) == [expected[0], expected[2], expected[1]]
+    assert len(fresh._known) <= 3

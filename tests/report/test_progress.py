@@ -1,5 +1,6 @@
 import io
 
+import pytest
 from rich.console import Console
 
 from fedpers.report.progress import Reporter
@@ -34,3 +35,19 @@ def test_a_silent_reporter_writes_nothing() -> None:
     with reporter.stage("rounds", 1) as stage:
         stage.advance()
     assert stream.getvalue() == ""
+
+
+def test_the_time_left_goes_by_the_pace_after_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    # By hand: workers start for 20 s, then a step takes 15 s; two of four left are 30 s.
+    times = iter([0.0, 20.0, 35.0, 50.0, 65.0])
+    monkeypatch.setattr("fedpers.report.progress.time.monotonic", lambda: next(times))
+    stream = io.StringIO()
+    with Reporter(Console(file=stream, width=80)).stage("rounds", 4) as stage:
+        for _ in range(4):
+            stage.advance()
+    assert stream.getvalue().splitlines() == [
+        "rounds: 1/4",
+        "rounds: 2/4, 30 s left",
+        "rounds: 3/4, 15 s left",
+        "rounds: 4/4",
+    ]
