@@ -16,7 +16,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from fedpers import runs
-from fedpers.engine import Order, Site, Worker, reply, to_arrays, to_record
+from fedpers.engine import Order, Site, Stamp, Worker, reply, to_arrays, to_record
 from fedpers.errors import FedpersError, InputError
 from fedpers.evaluation import Scores
 from fedpers.experiments import find, own_sections
@@ -72,17 +72,17 @@ def evaluate(message: Message, context: Context) -> Message:
 
 
 class ContextStates:
-    """A person's state in Flower's context, which stays on the node between rounds."""
+    """A person's state in Flower's context, which stays on the node; Flower does no round again."""
 
     def __init__(self, context: Context) -> None:
         """Wraps the context of one node."""
         self._records = context.state
 
-    def read(self, persons: Sequence[int]) -> list[State | None]:
+    def read(self, persons: Sequence[int], before: Stamp) -> list[State | None]:
         kept = self._records.get(_STATE)
         return [to_arrays(kept) if isinstance(kept, ArrayRecord) else None for _ in persons]
 
-    def write(self, states: Mapping[int, State]) -> None:
+    def write(self, states: Mapping[int, State], at: Stamp) -> None:
         for state in states.values():
             self._records[_STATE] = to_record(state)
 

@@ -5,10 +5,11 @@ from fedpers.engine.flower import quiet, reply, to_arrays, to_record
 from fedpers.engine.grid import CohortGrid
 from fedpers.engine.reduction import mean
 from fedpers.engine.rounds import Round, federate
-from fedpers.engine.states import MemoryStates, StateStore
+from fedpers.engine.states import LATEST, MemoryStates, Stamp, StateStore
 from fedpers.engine.worker import Order, Site, Worker
 
 __all__ = [
+    "LATEST",
     "CohortGrid",
     "Crew",
     "LocalCrew",
@@ -17,6 +18,7 @@ __all__ = [
     "RayCrew",
     "Round",
     "Site",
+    "Stamp",
     "StateStore",
     "Worker",
     "federate",

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 import ray
 import torch
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 
-from fedpers.engine.states import MemoryStates
+from fedpers.engine.states import MemoryStates, Stamp
 from fedpers.engine.worker import Order, Site, Worker
 from fedpers.errors import FedpersError, InputError
 from fedpers.evaluation import Scores
@@ -25,6 +25,7 @@ from fedpers.method import State, Update
 from fedpers.settings import EngineSettings
 
 _QUEUED = 2  # cohorts given to a worker at once, so that it never waits for the next
+_DEATHS = 3  # workers that may die in one order before the fault is taken to be the order's own
 
 
 class Crew(Protocol):
@@ -32,6 +33,14 @@ class Crew(Protocol):
 
     def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[list[Update] | Scores]:
         """Gives the same order to all cohorts and yields each one's result, in the cohorts' order."""
+        ...
+
+    def states(self, before: Stamp) -> dict[int, State]:
+        """Returns everyone's latest personal state of an earlier round."""
+        ...
+
+    def restore(self, states: Mapping[int, State], at: Stamp) -> None:
+        """Gives people the personal states of an earlier run."""
         ...
 
     def close(self) -> None:
@@ -45,47 +54,82 @@ class LocalCrew:
     def __init__(self, site: Site) -> None:
         """Makes the worker."""
         self._threads = torch.get_num_threads()
-        self._worker = Worker(site, MemoryStates())
+        self._states = MemoryStates()
+        self._worker = Worker(site, self._states)
 
     def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[list[Update] | Scores]:
         return (self._worker.do(order, persons) for persons in cohorts)
+
+    def states(self, before: Stamp) -> dict[int, State]:
+        return self._states.everyone(before)
+
+    def restore(self, states: Mapping[int, State], at: Stamp) -> None:
+        self._states.write(states, at)
 
     def close(self) -> None:
         torch.set_num_threads(self._threads)
 
 
 class RayCrew:
-    """Ray actors; an order's arrays are put in the object store once and mapped by every worker."""
+    """Ray actors; an order's arrays are put in the object store once and mapped by every worker.
+
+    A worker that dies is replaced, and its cohorts are given out again: personal states are read as of the
+    round before, so a cohort done twice ends as if done once.
+    """
 
     def __init__(self, site: Site, settings: EngineSettings) -> None:
         """Starts Ray if it is not running, and the workers."""
         _start_ray(settings)
         self._states: Any = ray.remote(MemoryStates).options(num_cpus=0).remote()
-        make = ray.remote(Worker).options(num_cpus=0, num_gpus=settings.gpus_per_worker)
-        shared_site, states = ray.put(site), _RemoteStates(self._states)
-        self._actors: list[Any] = [make.remote(shared_site, states) for _ in range(worker_count(settings))]
+        self._make = ray.remote(Worker).options(num_cpus=0, num_gpus=settings.gpus_per_worker)
+        self._site, self._store = ray.put(site), _RemoteStates(self._states)
+        self._actors = [self._hire() for _ in range(worker_count(settings))]
 
     def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[list[Update] | Scores]:
         shared_order = ray.put(order)
-        waiting = deque(enumerate(cohorts))
+        waiting = deque(range(len(cohorts)))
         free = deque(actor for _ in range(_QUEUED) for actor in self._actors)
         running: dict[Any, tuple[int, Any]] = {}
         finished: dict[int, Any] = {}
+        deaths = 0
         for position in range(len(cohorts)):
             while position not in finished:
                 while waiting and free:
-                    number, persons = waiting.popleft()
-                    actor = free.popleft()
-                    running[actor.do.remote(shared_order, list(persons))] = number, actor
+                    number, actor = waiting.popleft(), free.popleft()
+                    running[actor.do.remote(shared_order, list(cohorts[number]))] = number, actor
                 [done], _ = ray.wait(list(running), num_returns=1)
                 number, actor = running.pop(done)
-                free.append(actor)
-                finished[number] = _fetch(done)
+                try:
+                    finished[number] = _fetch(done)
+                    free.append(actor)
+                except RayActorError as error:
+                    deaths += 1
+                    if deaths > _DEATHS:
+                        raise _given_up(deaths, error) from error
+                    lost = [reference for reference, (_, owner) in running.items() if owner is actor]
+                    waiting.extendleft(sorted((number, *(running.pop(r)[0] for r in lost)), reverse=True))
+                    free = deque(other for other in free if other is not actor)
+                    free.extend([self._replace(actor)] * _QUEUED)
             yield finished.pop(position)
+
+    def states(self, before: Stamp) -> dict[int, State]:
+        kept: dict[int, State] = ray.get(self._states.everyone.remote(before))
+        return kept
+
+    def restore(self, states: Mapping[int, State], at: Stamp) -> None:
+        self._store.write(states, at)
 
     def close(self) -> None:
         for actor in (*self._actors, self._states):
             ray.kill(actor)
+
+    def _hire(self) -> Any:
+        return self._make.remote(self._site, self._store)
+
+    def _replace(self, dead: Any) -> Any:
+        new = self._hire()
+        self._actors[self._actors.index(dead)] = new
+        return new
 
 
 class _RemoteStates:
@@ -94,13 +138,13 @@ class _RemoteStates:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
-    def read(self, persons: Sequence[int]) -> list[State | None]:
-        found: list[State | None] = ray.get(self._actor.read.remote(list(persons)))
+    def read(self, persons: Sequence[int], before: Stamp) -> list[State | None]:
+        found: list[State | None] = ray.get(self._actor.read.remote(list(persons), before))
         return found
 
-    def write(self, states: Mapping[int, State]) -> None:
+    def write(self, states: Mapping[int, State], at: Stamp) -> None:
         if states:
-            ray.get(self._actor.write.remote(dict(states)))
+            ray.get(self._actor.write.remote(dict(states), at))
 
 
 def hire(site: Site, settings: EngineSettings) -> Crew:
@@ -140,6 +184,11 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, ValueError) as error:
         raise InputError(f"no Ray cluster at {address}: {error}; give host:port of its head node") from None
+
+
+def _given_up(deaths: int, error: RayActorError) -> FedpersError:
+    why = " ".join(str(error).partition("Some common causes")[0].split())
+    return FedpersError(f"workers died {deaths} times in one round, perhaps for want of memory: {why}")
 
 
 def _fetch(reference: Any) -> Any:

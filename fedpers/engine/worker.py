@@ -12,7 +12,7 @@ import torch
 from fedpers import evaluation
 from fedpers.data import Part, Population
 from fedpers.engine.reduction import mean
-from fedpers.engine.states import StateStore
+from fedpers.engine.states import LATEST, StateStore
 from fedpers.errors import DeviceError, FedpersError, InputError
 from fedpers.evaluation import Scores
 from fedpers.method import Client, Device, Shared, State, Update
@@ -121,12 +121,13 @@ class Worker:
         ]
 
     def _states_of(self, order: Order, persons: Sequence[int]) -> list[State]:
-        first, kept = self._enrolments[order.phase], self._states.read(persons)
+        first = self._enrolments[order.phase]
+        kept = self._states.read(persons, (order.phase, order.round) if order.task == "train" else LATEST)
         return [first(p) if state is None else state for p, state in zip(persons, kept, strict=True)]
 
     def _train(self, order: Order, persons: Sequence[int]) -> list[Update]:
         updates, changed = self._updates(order, persons)
-        self._states.write(changed)
+        self._states.write(changed, (order.phase, order.round))
         return [mean(updates)] if order.reduce else updates
 
     def _updates(self, order: Order, persons: Sequence[int]) -> tuple[list[Update], dict[int, State]]:

@@ -1,15 +1,19 @@
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fedpers.engine import MemoryStates, Order, Site, Worker, hire
-from fedpers.engine.states import StateStore
-from fedpers.errors import DeviceError
+from fedpers.clients.plain import Plain
+from fedpers.engine import LATEST, MemoryStates, Order, Site, Worker, hire
+from fedpers.errors import DeviceError, FedpersError
 from fedpers.experiments import find
-from fedpers.method import Update
+from fedpers.method import Device, Shared, State, Update
 from fedpers.models import Arrays, digest, extract, load, whole
 from fedpers.settings import Settings
 from fedpers.simulation import lay_out
@@ -57,6 +61,67 @@ def test_a_device_that_fails_on_ray_raises_one_line_with_round_and_partition() -
     crew.close()
 
 
+@dataclass(frozen=True)
+class Mortal(Plain):
+    """A device that counts its rounds, and whose process dies once while a certain person trains.
+
+    Attributes:
+        grave: A file that is there once it died.
+        person: At whose training.
+        always: Whether it dies every time.
+    """
+
+    grave: Path | None = None
+    person: int = 2
+    always: bool = False
+
+    def train(self, shared: Shared, cohort: Sequence[Device]) -> tuple[list[Update], list[State]]:
+        updates, _ = super().train(shared, cohort)
+        its_turn = shared.round == 2 and self.person in {device.person for device in cohort}
+        if self.grave and its_turn and (self.always or not self.grave.exists()):
+            self.grave.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return updates, [{"rounds": device.state.get("rounds", np.zeros(1)) + 1} for device in cohort]
+
+
+def two_rounds(client: Mortal, workers: int) -> tuple[list[str], dict[int, float]]:
+    """Returns what each update of round 2 digests to, and how many rounds each person has counted."""
+    settings = small(engine={"workers": workers})
+    site, arrays = site_of(settings)
+    site = replace(site, clients=(client,))
+    crew = hire(site, settings.engine)
+    try:
+        list(crew.do(Order("train", arrays, round=1), COHORTS))
+        parts = list(crew.do(Order("train", arrays, round=2), COHORTS))
+        counted = {person: float(state["rounds"][0]) for person, state in crew.states(LATEST).items()}
+    finally:
+        crew.close()
+    sent = [update for part in parts if isinstance(part, list) for update in part]
+    return [digest(whole(update.arrays, arrays)) for update in sent], counted
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_killed_in_mid_round_is_replaced_with_the_same_outcome(workers: int, tmp_path: Path) -> None:
+    grave = tmp_path / "died"
+    local = small().local
+    sent, counted = two_rounds(Mortal(local, grave=grave), workers)
+    assert grave.exists()
+    assert len(sent) == 6
+    assert counted == dict.fromkeys(range(6), 2.0)
+    assert (sent, counted) == two_rounds(Mortal(local), workers=0)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_round_that_kills_every_worker_ends_the_run(tmp_path: Path) -> None:
+    client = Mortal(small().local, grave=tmp_path / "died", always=True)
+    with pytest.raises(
+        FedpersError,
+        match=r"^workers died 4 times in one round, perhaps for want of memory: The actor is dead",
+    ):
+        two_rounds(client, workers=1)
+
+
 @pytest.mark.usefixtures("ray_session")
 def test_a_crew_goes_on_after_an_order_that_nobody_waited_for() -> None:
     settings = small(engine={"workers": 2})
@@ -72,15 +137,6 @@ def test_a_crew_goes_on_after_an_order_that_nobody_waited_for() -> None:
         assert isinstance(second, list)
         for a, b in zip(first, second, strict=True):
             assert digest(whole(a.arrays, arrays)) == digest(whole(b.arrays, arrays))
-
-
-def test_workers_read_and_write_states_through_the_store() -> None:
-    store: StateStore = MemoryStates()
-    store.write({3: {"a": np.ones(2)}})
-    kept = store.read([1, 3])
-    assert kept[0] is None
-    assert kept[1] is not None
-    assert (kept[1]["a"] == 1).all()
 
 
 def test_a_reduced_cohort_is_one_update_with_the_mean_of_all() -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -15,11 +15,11 @@ from flwr.serverapp.strategy import (
     Strategy,
 )
 
-from fedpers.engine import CohortGrid, Order, quiet
+from fedpers.engine import CohortGrid, Order, Stamp, quiet
 from fedpers.engine.flower import identity, sampling, to_record
 from fedpers.errors import InputError
 from fedpers.evaluation import Scores
-from fedpers.method import Update
+from fedpers.method import State, Update
 from fedpers.settings import FederationSettings
 from fedpers.strategies import averages, make
 
@@ -37,6 +37,12 @@ class Idle:
 
     def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[list[Update] | Scores]:
         raise AssertionError("nobody was to work")
+
+    def states(self, before: Stamp) -> dict[int, State]:
+        return {}
+
+    def restore(self, states: Mapping[int, State], at: Stamp) -> None:
+        pass
 
     def close(self) -> None:
         pass
