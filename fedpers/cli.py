@@ -13,7 +13,7 @@ import typer
 from rich.console import Console, RenderableType
 
 from fedpers import commands
-from fedpers.errors import FedpersError
+from fedpers.errors import FedpersError, InputError
 from fedpers.experiments import experiments, own_sections
 from fedpers.flags import with_flags
 from fedpers.models import quiet_transformers
@@ -52,17 +52,31 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 Out = Annotated[
     Path | None, typer.Option("--out", help="The run's folder. [a new one in runs/]", metavar="FOLDER")
 ]
+Resume = Annotated[
+    Path | None,
+    typer.Option("--resume", help="Go on with a run that was cut off, in its folder.", metavar="RUN"),
+]
 
 
 def simulate(
-    layer: Mapping[str, Any], config: Config = None, set: Sets = None, out: Out = None, json: Json = False
+    layer: Mapping[str, Any],
+    config: Config = None,
+    set: Sets = None,
+    out: Out = None,
+    resume: Resume = None,
+    json: Json = False,
 ) -> None:
     """Trains one method federated over simulated people and scores it.
 
     Without options: 1,100 made-up people who disagree, UserIdentifier, FedAdam. What the best model could
     reach without and with knowing the person is printed beside the result.
     """
-    result = commands.simulate(_settings(config, set, layer), out, Reporter())
+    if resume is None:
+        result = commands.simulate(_settings(config, set, layer), out, Reporter())
+    elif out is None:
+        result = commands.resume(resume, _layers(config, set, layer), Reporter())
+    else:
+        raise InputError("--resume goes on in the run's own folder: leave out --out")
     _print(result, simulation_table, json)
 
 
@@ -107,7 +121,9 @@ def methods(json: Json = False) -> None:
 
 
 app.command()(with_flags(simulate, all_sections(own_sections())))
-app.command()(with_flags(compare, {n: s for n, s in all_sections(own_sections()).items() if n != "run"}))
+app.command()(
+    with_flags(compare, all_sections(own_sections()), without=("method", "seed", "checkpoint_every"))
+)
 data_app.command()(with_flags(describe, {"data": DataSettings}, _READING))
 
 
@@ -134,9 +150,12 @@ def _fail(message: str, status: int) -> int:
 
 
 def _settings(config: Path | None, sets: list[str] | None, layer: Mapping[str, Any]) -> Settings:
+    return resolve(_layers(config, sets, layer), own_sections())
+
+
+def _layers(config: Path | None, sets: list[str] | None, layer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     layers = [read_toml(config)] if config else []
-    layers += [parse_assignment(text) for text in sets or []]
-    return resolve([*layers, layer], own_sections())
+    return [*layers, *(parse_assignment(text) for text in sets or []), layer]
 
 
 def _print(result: Mapping[str, Any], table: Any, as_json: bool) -> None:

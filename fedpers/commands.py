@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,16 @@ from fedpers import comparison, runs
 from fedpers.data import open_source
 from fedpers.data.describe import Description
 from fedpers.data.describe import describe as describe_people
+from fedpers.engine import remove_checkpoints
 from fedpers.errors import InputError
-from fedpers.experiments import find
+from fedpers.experiments import find, own_sections
 from fedpers.report.progress import Reporter
-from fedpers.settings import Settings
+from fedpers.settings import Settings, resolve
 from fedpers.simulation import Outcome, Setup, prepare
 from fedpers.simulation import simulate as run_federated
+
+# What changes no result and may be different when a run goes on.
+_FREE = tuple(("engine", name) for name in ("workers", "ray_address", "checkpoint_every"))
 
 
 def simulate(settings: Settings, out: Path | None, report: Reporter) -> dict[str, Any]:
@@ -22,13 +27,30 @@ def simulate(settings: Settings, out: Path | None, report: Reporter) -> dict[str
     method = find(settings.run.method)
     with runs.new_run(out, method.name, settings) as folder:
         setup = prepare(settings, method.build, report)
-        outcome = run_federated(setup, report)
-        result = _simulation_record(setup, outcome, folder)
-        runs.write_history(folder, outcome.history)
-        runs.write_people(folder, setup.population.people, outcome.test)
-        runs.write_model(folder, setup.spec, outcome.arrays)
-        runs.write_result(folder, result)
-    return result
+        outcome = run_federated(setup, report, runs.checkpoints(folder))
+        return _simulated(setup, outcome, folder)
+
+
+def resume(folder: Path, layers: Sequence[Mapping[str, Any]], report: Reporter) -> dict[str, Any]:
+    """Goes on with a run that was cut off, from its newest checkpoint.
+
+    Args:
+        folder: The run's folder.
+        layers: Settings given anew; only those of the engine that change no result.
+        report: Where progress goes.
+    """
+    settings, changed = runs.reopen(folder)
+    for layer in layers:
+        other = [f"{s}.{f}" for s, fields in layer.items() for f in fields if (s, f) not in _FREE]
+        if other:
+            names = ", ".join(f"{section}.{field}" for section, field in _FREE)
+            raise InputError(f"--resume goes on with the run's own {other[0]}: only {names} can be given")
+    for difference in changed:
+        report.say(f"{difference}: the outcome may differ in the last digits")
+    resolved = resolve([settings, *layers], own_sections())
+    setup = prepare(resolved, find(resolved.run.method).build, report, resume=True)
+    outcome = run_federated(setup, report, runs.checkpoints(folder), resume=True)
+    return _simulated(setup, outcome, folder)
 
 
 def compare(
@@ -69,6 +91,17 @@ def _seeds(text: str) -> list[int]:
             f"--seeds {text!r}: give different whole numbers from 0, parted by commas, as in 0,1,2"
         )
     return [int(part) for part in parts]
+
+
+def _simulated(setup: Setup, outcome: Outcome, folder: Path) -> dict[str, Any]:
+    """Fills the folder of a run that has come to its end, and returns its record."""
+    result = _simulation_record(setup, outcome, folder)
+    runs.write_history(folder, outcome.history)
+    runs.write_people(folder, setup.population.people, outcome.test)
+    runs.write_model(folder, setup.spec, outcome.arrays)
+    runs.write_result(folder, result)
+    remove_checkpoints(runs.checkpoints(folder))
+    return result
 
 
 def _simulation_record(setup: Setup, outcome: Outcome, folder: Path) -> dict[str, Any]:

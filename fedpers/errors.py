@@ -22,6 +22,12 @@ class DeviceError(FedpersError):
     """A device failed while it trained or predicted; the message carries its round and partition."""
 
 
+class StoppedError(FedpersError):
+    """Somebody ended the run by SIGTERM; the message says how to go on."""
+
+    exit_status = 143
+
+
 def unknown(kind: str, given: object, valid: Iterable[str]) -> InputError:
     """Returns the error for a name that is not among the valid ones, with the nearest of them.
 

@@ -17,7 +17,10 @@ _SHORT = {int: "INT", float: "FLOAT", str: "TEXT"}
 
 
 def with_flags(
-    command: Callable[..., None], sections: Mapping[str, type[Section]], only: Collection[str] | None = None
+    command: Callable[..., None],
+    sections: Mapping[str, type[Section]],
+    only: Collection[str] | None = None,
+    without: Collection[str] = (),
 ) -> Callable[..., None]:
     """Gives a command one option for each setting that has a flag.
 
@@ -25,24 +28,18 @@ def with_flags(
         command: Takes its own options by name and the settings as `layer`, nested by section.
         sections: The settings classes by section name.
         only: The settings to take, all that have a flag by default.
+        without: Settings not to take.
     """
     own = [
         parameter
         for parameter in inspect.signature(command, eval_str=True).parameters.values()
         if parameter.name != "layer"
     ]
-    flags = {
-        field: _parameter(section, field, info)
-        for section, kind in sections.items()
-        for field, info in kind.model_fields.items()
-        if is_flag(info) and (only is None or field in only)
-    }
-    homes = {
-        field: section
-        for section, kind in sections.items()
-        for field, info in kind.model_fields.items()
-        if is_flag(info) and (only is None or field in only)
-    }
+    homes, flags = {}, {}
+    for section, kind in sections.items():
+        for field, info in kind.model_fields.items():
+            if is_flag(info) and (only is None or field in only) and field not in without:
+                homes[field], flags[field] = section, _parameter(section, field, info)
 
     def run(**values: Any) -> None:
         layer: dict[str, dict[str, Any]] = {}

@@ -6,6 +6,7 @@ metrics.jsonl     one line a round or epoch
 people.parquet    test samples and right answers of every person
 model/            the best parameters with config and tokenizer, loadable with transformers
 result.json       what the command printed
+checkpoint/       what is needed to go on, until the run has come to its end
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fedpers.data import People
-from fedpers.errors import InputError
+from fedpers.errors import InputError, StoppedError
 from fedpers.evaluation import Scores
 from fedpers.models import Arrays, ModelSpec, insert, load
 from fedpers.settings import Settings
 
 _LIBRARIES = ("fedpers", "flwr", "ray", "torch", "transformers", "tokenizers", "numpy", "datasets")
 _DEFAULT_PARENT = Path("runs")
-_SETTINGS, _VERSIONS = "settings.json", "versions.json"
+_SETTINGS, _VERSIONS, _RESULT = "settings.json", "versions.json", "result.json"
 
 
 @contextmanager
@@ -63,10 +64,35 @@ def new_run(out: Path | None, name: str, settings: Settings) -> Iterator[Path]:
         ) from error
     try:
         yield folder
-    except (InputError, KeyboardInterrupt):
+    except (InputError, StoppedError, KeyboardInterrupt):
         if {file.name for file in folder.iterdir()} == {_SETTINGS, _VERSIONS}:
             shutil.rmtree(folder)
         raise
+
+
+def checkpoints(folder: Path) -> Path:
+    """Returns where the checkpoints of a run are, while it is not at its end."""
+    return folder / "checkpoint"
+
+
+def reopen(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Returns the settings of a run that was cut off, nested by section, and what differs today.
+
+    Raises:
+        InputError: There is no run, or it has come to its end.
+    """
+    try:
+        settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+        before = json.loads((folder / _VERSIONS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} holds no run to resume: {error}") from error
+    if (folder / _RESULT).exists():
+        raise InputError(f"the run in {folder} has come to its end: its result is in {_RESULT}")
+    now = versions()
+    changed = [
+        f"{name} was {before.get(name)} and is {now[name]}" for name in now if before.get(name) != now[name]
+    ]
+    return {**settings.pop("own"), **settings}, changed
 
 
 def write_history(folder: Path, history: list[dict[str, float]], suffix: str = "") -> None:
@@ -98,7 +124,7 @@ def write_model(folder: Path, spec: ModelSpec, arrays: Arrays) -> None:
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
     """Records what the command printed."""
-    _write_json(folder / "result.json", result)
+    _write_json(folder / _RESULT, result)
 
 
 def versions() -> dict[str, str | None]:

@@ -167,6 +167,9 @@ class EngineSettings(Section):
     gpus_per_worker: float = option(
         0.0, "Share of a GPU each worker takes; above 0, models work on GPUs.", ge=0
     )
+    checkpoint_every: int = flag(
+        50, "Rounds between two checkpoints, from which --resume goes on; 0 writes none.", ge=0
+    )
     cohort_size: int = option(4, "Devices trained as one unit and reduced to one mean.", ge=1)
 
     @property

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
+import numpy.typing as npt
 import torch
 
 from fedpers.data import Ceilings, Ints, Part, Population, ceilings, populate
-from fedpers.engine import CohortGrid, Crew, Site, federate, hire, quiet
+from fedpers.engine import (
+    CohortGrid,
+    Crew,
+    Notes,
+    Numbers,
+    Site,
+    federate,
+    hire,
+    quiet,
+    read_checkpoint,
+    recall,
+    remind,
+    write_checkpoint,
+)
+from fedpers.errors import StoppedError
 from fedpers.evaluation import Scores
 from fedpers.method import Method, Phase
 from fedpers.models import TINY, Arrays, Examples, Model, ModelSpec, extract, insert, load, pool, specify
@@ -21,6 +41,8 @@ from fedpers.strategies import averages
 from fedpers.training import Plan, fit
 
 Build = Callable[[Settings], Method]
+
+_COUNTS = ("best", "best_accuracy", "done", "samples")  # of a run's standing, what a checkpoint keeps as JSON
 
 
 @dataclass(frozen=True)
@@ -79,8 +101,15 @@ def lay_out(settings: Settings, build: Build) -> tuple[Method, Population, Model
     return method, population, specify(settings.model, population.people.classes, settings.run.seed, texts)
 
 
-def prepare(settings: Settings, build: Build, report: Reporter) -> Setup:
-    """Lays a run out and trains the base on the public people's text."""
+def prepare(settings: Settings, build: Build, report: Reporter, *, resume: bool = False) -> Setup:
+    """Lays a run out and trains the base on the public people's text.
+
+    Args:
+        settings: All settings.
+        build: Makes the method.
+        report: Where notes and progress go.
+        resume: Whether the run goes on from a checkpoint, and so needs no base.
+    """
     method, population, spec = lay_out(settings, build)
     for note in population.notes:
         report.say(note)
@@ -88,18 +117,38 @@ def prepare(settings: Settings, build: Build, report: Reporter) -> Setup:
     if spec.random_weights and settings.model.model != TINY:
         report.say(f"{settings.model.model} holds no weights: the model starts from random ones")
     with _threads(settings.engine.threads):
-        base = _train_base(settings, method, population, model, report)
+        base = extract(model.module) if resume else _train_base(settings, method, population, model, report)
     return Setup(settings, method, population, spec, base)
 
 
-def simulate(setup: Setup, report: Reporter) -> Outcome:
-    """Runs all phases of a method federated over the clients; Ctrl-C ends it with what was finished."""
+def simulate(
+    setup: Setup, report: Reporter, checkpoints: Path | None = None, *, resume: bool = False
+) -> Outcome:
+    """Runs all phases of a method federated over the clients.
+
+    Ctrl-C ends it with what was finished; SIGTERM writes a checkpoint and raises.
+
+    Args:
+        setup: What is run.
+        report: Where progress goes.
+        checkpoints: Folder of checkpoints, or None to write none.
+        resume: Whether to go on from the newest checkpoint there.
+
+    Raises:
+        StoppedError: SIGTERM came.
+        FedpersError: A device failed, or a checkpoint cannot be written or read.
+    """
     with _desk(setup, report) as desk:
+        start = desk.resume(*read_checkpoint(checkpoints)) if checkpoints and resume else None
+        first = start.phase if start else 0
         try:
-            for number, phase in enumerate(setup.method.phases):
-                _run_phase(desk, number, phase, judged=number == len(setup.method.phases) - 1)
+            with _sigterm_raises():
+                for number, phase in enumerate(setup.method.phases[first:], start=first):
+                    _run_phase(desk, number, phase, start, checkpoints)
         except KeyboardInterrupt:
             desk.stop()
+        except _Terminated:
+            raise desk.stopped(checkpoints) from None
         return desk.judge()
 
 
@@ -120,7 +169,10 @@ def train_centrally(setup: Setup, epochs: int, report: Reporter) -> Outcome:
                 for passed in epochs_done:
                     desk.take(extract(model.module), passed.samples, {"train-loss": passed.loss})
                     stage.advance(desk.check())
-                    if settings.central.patience and desk.done - desk.best >= settings.central.patience:
+                    if (
+                        settings.central.patience
+                        and desk.now.done - desk.now.best >= settings.central.patience
+                    ):
                         break
         except KeyboardInterrupt:
             desk.stop()
@@ -133,22 +185,41 @@ def matched_epochs(setup: Setup, samples: int) -> int:
     return max(1, round(samples / pooled))
 
 
-@dataclass
-class _Desk:
-    """A run in progress: its crew, its latest and best parameters, and its history."""
+@dataclass(frozen=True)
+class _Standing:
+    """Where a run stands after a round or epoch."""
 
-    setup: Setup
-    crew: Crew
-    report: Reporter
     arrays: Arrays
     best_arrays: Arrays
     best: int = 0
     best_accuracy: float = -1.0
     done: int = 0
     samples: int = 0
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A finished round of a phase: where the run stood, and what the strategy remembered."""
+
+    phase: int
+    round: int
+    standing: _Standing
+    numbers: Numbers
+    notes: Notes
+
+
+@dataclass
+class _Desk:
+    """A run in progress: its crew, where it stands, and its history."""
+
+    setup: Setup
+    crew: Crew
+    report: Reporter
+    now: _Standing
     interrupted: bool = False
     history: list[dict[str, float]] = field(default_factory=lambda: [{"step": 0}])
     start: float = field(default_factory=time.monotonic)
+    mark: _Mark | None = None
 
     def grid(self, phase: int, *, reduce: bool = True) -> CohortGrid:
         """Returns the clients as Flower nodes for one phase."""
@@ -162,42 +233,93 @@ class _Desk:
 
     def take(self, arrays: Arrays, samples: int, metrics: Mapping[str, float]) -> None:
         """Records a finished round or epoch."""
-        self.arrays = arrays
-        self.done += 1
-        self.samples += samples
-        self.history.append({"step": self.done, **metrics})
+        done = self.now.done + 1
+        self.now = replace(self.now, arrays=arrays, done=done, samples=self.now.samples + samples)
+        self.history.append({"step": done, **metrics})
 
     def check(self) -> str:
         """Scores the latest parameters on the validation texts, keeps the best, and tells how it stands."""
-        accuracy = self._score(self.arrays, self.setup.population.clients, "validation").accuracy
+        now = self.now
+        accuracy = self._score(now.arrays, self.setup.population.clients, "validation").accuracy
         self.history[-1]["validation-accuracy"] = accuracy
-        if accuracy > self.best_accuracy:
-            self.best_accuracy, self.best, self.best_arrays = accuracy, self.done, self.arrays
+        if accuracy > now.best_accuracy:
+            self.now = replace(now, best_arrays=now.arrays, best=now.done, best_accuracy=accuracy)
         return f"validation accuracy {accuracy:.3f}"
 
     def stop(self) -> None:
         """Notes that somebody pressed Ctrl-C."""
         self.interrupted = True
-        self.report.say(f"stopped after {self.done} steps: scoring what was finished")
+        self.report.say(f"stopped after {self.now.done} steps: scoring what was finished")
+
+    def finish(self, phase: int, number: int, numbers: Numbers, notes: Notes) -> None:
+        """Marks a round as finished, with the strategy's memory; a checkpoint is of the last such round."""
+        self.mark = _Mark(phase, number, self.now, numbers, notes)
+
+    def save(self, checkpoints: Path) -> None:
+        """Writes a checkpoint of the last finished round."""
+        mark = self.mark
+        assert mark is not None
+        standing = mark.standing
+        states = self.crew.states((mark.phase, mark.round + 1))
+        numbers = (
+            {f"latest/{name}": array for name, array in standing.arrays.items()}
+            | {f"best/{name}": array for name, array in standing.best_arrays.items()}
+            | {f"strategy/{path}": array for path, array in mark.numbers.items()}
+            | {f"states/{person}/{k}": array for person, kept in states.items() for k, array in kept.items()}
+        )
+        record = {
+            "phase": mark.phase,
+            "round": mark.round,
+            "strategy": mark.notes,
+            **{name: getattr(standing, name) for name in _COUNTS},
+            "history": self.history[: standing.done + 1],
+            "seconds": time.monotonic() - self.start,
+        }
+        write_checkpoint(checkpoints, standing.done, numbers, record)
+
+    def resume(self, numbers: Numbers, record: Mapping[str, Any]) -> _Mark:
+        """Takes over from a checkpoint and returns the round it is of."""
+        counts = {name: record[name] for name in _COUNTS}
+        self.now = _Standing(_under("latest", numbers), _under("best", numbers), **counts)
+        self.history = record["history"]
+        self.start = time.monotonic() - record["seconds"]
+        states: dict[int, dict[str, npt.NDArray[Any]]] = {}
+        for path, array in _under("states", numbers).items():
+            person, _, name = path.partition("/")
+            states.setdefault(int(person), {})[name] = array
+        self.crew.restore(states, (record["phase"], record["round"]))
+        remembered = _under("strategy", numbers)
+        self.mark = _Mark(record["phase"], record["round"], self.now, remembered, record["strategy"])
+        return self.mark
+
+    def stopped(self, checkpoints: Path | None) -> StoppedError:
+        """Saves what was finished, after SIGTERM, and returns the error that says how to go on."""
+        if checkpoints is None or self.mark is None:
+            return StoppedError(f"stopped by SIGTERM after {self.now.done} rounds: nothing was kept")
+        self.save(checkpoints)
+        return StoppedError(
+            f"stopped by SIGTERM after {self.mark.standing.done} rounds; to go on: "
+            f"fedpers simulate --resume {checkpoints.parent}"
+        )
 
     def judge(self) -> Outcome:
         """Scores the best parameters on the test texts and on people nobody trained on."""
-        population = self.setup.population
-        if self.best_accuracy < 0:  # stopped before the first look at the validation texts
-            self.best, self.best_arrays = self.done, self.arrays
+        population, now = self.setup.population, self.now
+        if now.best_accuracy < 0:  # stopped before the first look at the validation texts
+            now = replace(now, best=now.done, best_arrays=now.arrays)
         unseen = None
         if len(population.held_out):
             unseen = (
-                self._score(self.best_arrays, population.held_out, "all"),
-                self._score(self.best_arrays, population.held_out, "all", stranger=True),
+                self._score(now.best_arrays, population.held_out, "all"),
+                self._score(now.best_arrays, population.held_out, "all", stranger=True),
             )
         return Outcome(
-            arrays=self.best_arrays,
-            best=self.best,
-            done=self.done,
-            samples=self.samples,
+            arrays=now.best_arrays,
+            best=now.best,
+            done=now.done,
+            samples=now.samples,
             history=self.history,
-            test=self._score(self.best_arrays, population.clients, "test"),
+            test=self._score(now.best_arrays, population.clients, "test"),
             unseen=unseen,
             ceilings=ceilings(
                 population.people, {int(p): population.positions(p, "test") for p in population.clients}
@@ -221,22 +343,59 @@ def _desk(setup: Setup, report: Reporter) -> Iterator[_Desk]:
         engine,
     )
     try:
-        yield _Desk(setup, crew, report, arrays=setup.base, best_arrays=setup.base)
+        yield _Desk(setup, crew, report, _Standing(setup.base, setup.base))
     finally:
         crew.close()
 
 
-def _run_phase(desk: _Desk, number: int, phase: Phase, *, judged: bool) -> None:
+def _run_phase(desk: _Desk, number: int, phase: Phase, start: _Mark | None, checkpoints: Path | None) -> None:
+    """Runs a phase, from its beginning or from where a checkpoint left it."""
     settings = desk.setup.settings
-    with quiet(), desk.report.stage(f"{phase.name} rounds", phase.rounds) as stage:
-        strategy = phase.strategy(len(desk.setup.population.clients))
-        grid = desk.grid(number, reduce=averages(strategy))
-        for done in federate(grid, strategy, desk.arrays, phase.rounds, settings.run.seed):
+    judged = number == len(desk.setup.method.phases) - 1
+    strategy = phase.strategy(len(desk.setup.population.clients))
+    after = 0
+    if start is not None and start.phase == number:
+        after = start.round
+        remind(strategy, start.numbers, start.notes)
+    grid = desk.grid(number, reduce=averages(strategy))
+    with quiet(), desk.report.stage(f"{phase.name} rounds", phase.rounds, after) as stage:
+        for done in federate(grid, strategy, desk.now.arrays, phase.rounds, settings.run.seed, after):
             desk.take(done.arrays, done.samples, done.metrics)
             look = judged and (
                 done.number % settings.federation.eval_every == 0 or done.number == phase.rounds
             )
-            stage.advance(desk.check() if look else "")
+            note = desk.check() if look else ""
+            desk.finish(number, done.number, *recall(strategy))
+            every = settings.engine.checkpoint_every
+            if checkpoints and every and done.number % every == 0:
+                desk.save(checkpoints)
+            stage.advance(note)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came; no device's own code is to catch this."""
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Lets SIGTERM raise, where signals can be handled: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _under(name: str, numbers: Numbers) -> dict[str, npt.NDArray[Any]]:
+    """Returns the arrays of one kind by their names within it."""
+    return {path.removeprefix(f"{name}/"): a for path, a in numbers.items() if path.startswith(f"{name}/")}
 
 
 def _vocabulary_texts(population: Population) -> Iterator[str]:

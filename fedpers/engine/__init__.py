@@ -1,8 +1,10 @@
 """The simulation engine: people as Flower nodes, worked on in cohorts, here or on Ray."""
 
+from fedpers.engine.checkpoints import read_checkpoint, remove_checkpoints, write_checkpoint
 from fedpers.engine.crew import Crew, LocalCrew, RayCrew, hire, worker_count
 from fedpers.engine.flower import quiet, reply, to_arrays, to_record
 from fedpers.engine.grid import CohortGrid
+from fedpers.engine.memory import Notes, Numbers, recall, remind
 from fedpers.engine.reduction import mean
 from fedpers.engine.rounds import Round, federate
 from fedpers.engine.states import LATEST, MemoryStates, Stamp, StateStore
@@ -14,6 +16,8 @@ __all__ = [
     "Crew",
     "LocalCrew",
     "MemoryStates",
+    "Notes",
+    "Numbers",
     "Order",
     "RayCrew",
     "Round",
@@ -25,8 +29,13 @@ __all__ = [
     "hire",
     "mean",
     "quiet",
+    "read_checkpoint",
+    "recall",
+    "remind",
+    "remove_checkpoints",
     "reply",
     "to_arrays",
     "to_record",
     "worker_count",
+    "write_checkpoint",
 ]

@@ -32,21 +32,24 @@ class Round:
     metrics: Mapping[str, float]
 
 
-def federate(grid: Grid, strategy: Strategy, arrays: Arrays, rounds: int, seed: int) -> Iterator[Round]:
+def federate(
+    grid: Grid, strategy: Strategy, arrays: Arrays, rounds: int, seed: int, after: int = 0
+) -> Iterator[Round]:
     """Runs rounds of federated training, one each time the iterator is advanced.
 
     Args:
         grid: Where the devices are.
         strategy: The server's half.
         arrays: Where training starts.
-        rounds: How many rounds.
+        rounds: The last round's number.
         seed: Seeds which nodes are sampled in each round.
+        after: The round that was done already, for a strategy that remembers it.
 
     Raises:
         FedpersError: The strategy gave no parameters back.
     """
     record = to_record(arrays)
-    for number in range(1, rounds + 1):
+    for number in range(after + 1, rounds + 1):
         with identity(), sampling(word(seed, "sampling", number)):
             messages = list(strategy.configure_train(number, record, ConfigRecord(), grid))
             replies = list(grid.send_and_receive(messages))

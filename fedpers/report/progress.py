@@ -15,16 +15,18 @@ _SECONDS_BETWEEN_LINES = 10.0
 class Stage:
     """One counted piece of work, such as the rounds; shown as plain lines now and then."""
 
-    def __init__(self, console: Console, name: str, steps: int) -> None:
+    def __init__(self, console: Console, name: str, steps: int, done: int = 0) -> None:
         """Starts counting.
 
         Args:
             console: Where lines go.
             name: What is counted, such as "rounds".
             steps: How many steps there will be.
+            done: Steps that were done before.
         """
         self._console, self._name, self._steps = console, name, steps
-        self._done, self._note = 0, ""
+        self._done = self._before = done
+        self._note = ""
         self._first = self._last = time.monotonic()
 
     def advance(self, note: str = "") -> None:
@@ -32,7 +34,7 @@ class Stage:
         self._done += 1
         self._note = note or self._note
         now = time.monotonic()
-        if self._done == 1:
+        if self._done == self._before + 1:
             self._first = now
         if self._done == self._steps or now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
@@ -42,19 +44,20 @@ class Stage:
 
     def _left(self, now: float) -> str:
         """Returns how long it will take at the pace so far; the first step, which starts workers, aside."""
-        if not 1 < self._done < self._steps:
+        timed = self._done - self._before - 1
+        if timed == 0 or self._done == self._steps:
             return ""
-        return f", {(now - self._first) * (self._steps - self._done) / (self._done - 1):.0f} s left"
+        return f", {(now - self._first) * (self._steps - self._done) / timed:.0f} s left"
 
 
 class LiveStage(Stage):
     """The same in a terminal, as one line with a bar."""
 
-    def __init__(self, console: Console, name: str, steps: int, bars: Progress) -> None:
+    def __init__(self, console: Console, name: str, steps: int, done: int, bars: Progress) -> None:
         """Adds a bar to a live display."""
-        super().__init__(console, name, steps)
+        super().__init__(console, name, steps, done)
         self._bars = bars
-        self._bar = bars.add_task(name, total=steps, note="")
+        self._bar = bars.add_task(name, total=steps, completed=done, note="")
 
     def advance(self, note: str = "") -> None:
         self._done += 1
@@ -79,10 +82,10 @@ class Reporter:
         self.console.print(line, highlight=False, markup=False)
 
     @contextmanager
-    def stage(self, name: str, steps: int) -> Iterator[Stage]:
-        """Counts a piece of work while the block runs."""
+    def stage(self, name: str, steps: int, done: int = 0) -> Iterator[Stage]:
+        """Counts a piece of work, some of it perhaps done before, while the block runs."""
         if not self.console.is_terminal:
-            yield Stage(self.console, name, steps)
+            yield Stage(self.console, name, steps, done)
             return
         columns = (
             TextColumn("{task.description}"),
@@ -92,4 +95,4 @@ class Reporter:
             TimeRemainingColumn(compact=True),
         )
         with Progress(*columns, console=self.console) as bars:
-            yield LiveStage(self.console, name, steps, bars)
+            yield LiveStage(self.console, name, steps, done, bars)

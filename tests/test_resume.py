@@ -1,0 +1,225 @@
+"""Runs that are cut off, some of them by really killing them, and go on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedpers import commands, runs
+from fedpers.clients import Plain
+from fedpers.data import Ints
+from fedpers.engine.checkpoints import read_checkpoint
+from fedpers.errors import InputError, StoppedError
+from fedpers.method import Device, Method, Phase, Shared, State, Update
+from fedpers.models import digest
+from fedpers.report.progress import Reporter
+from fedpers.settings import Settings
+from fedpers.simulation import Outcome, prepare, simulate
+from fedpers.strategies import make
+from tests.conftest import small
+
+
+@dataclass(frozen=True)
+class Tiring(Plain):
+    """A device that counts its rounds and has fewer examples to offer in each; it may be told to fail.
+
+    Attributes:
+        fails: The phase's round in which somebody pulls the plug, or 0.
+        stop: What is raised then.
+    """
+
+    fails: int = 0
+    stop: type[BaseException] = MemoryError
+
+    def train(self, shared: Shared, cohort: Sequence[Device]) -> tuple[list[Update], list[State]]:
+        if self.fails and shared.round == self.fails:
+            raise self.stop
+        updates, _ = super().train(shared, cohort)
+        counts = [device.state.get("rounds", np.zeros(1)) + 1 for device in cohort]
+        tired = [
+            Update(update.arrays, 100 // int(count[0]), update.seen, update.metrics)
+            for update, count in zip(updates, counts, strict=True)
+        ]
+        return tired, [{"rounds": count} for count in counts]
+
+
+def settings() -> Settings:
+    return small(
+        federation={"rounds": 5, "eval_every": 2, "server_schedule": "linear"}, engine={"checkpoint_every": 2}
+    )
+
+
+def run(folder: Path, fails: tuple[int, int] = (0, 0), *, resume: bool = False) -> Outcome:
+    """Runs two phases of five rounds each, with a failure in a round of either."""
+
+    def build(settings: Settings) -> Method:
+        phases = [
+            Phase(f"phase {number}", Tiring(settings.local, fails=round), lambda n: make(federation, n), 5)
+            for number, round in enumerate(fails)
+        ]
+        return Method("tiring", tuple(phases))
+
+    federation, silent = settings().federation, Reporter(silent=True)
+    setup = prepare(settings(), build, silent, resume=resume)
+    return simulate(setup, silent, folder, resume=resume)
+
+
+@pytest.mark.parametrize("fails", [(3, 0), (5, 0), (0, 1), (0, 4)], ids=str)
+def test_a_run_that_goes_on_ends_as_one_that_was_never_cut_off(
+    tmp_path: Path, fails: tuple[int, int]
+) -> None:
+    expected = run(tmp_path / "whole")
+    with pytest.raises(Exception, match="MemoryError"):
+        run(tmp_path / "cut", fails)
+    found = run(tmp_path / "cut", resume=True)
+    assert digest(found.arrays) == digest(expected.arrays)
+    assert found.history == expected.history
+    assert (found.best, found.done, found.samples) == (expected.best, 10, expected.samples)
+    assert (found.test.correct == expected.test.correct).all()
+
+
+def test_a_checkpoint_holds_the_personal_states_of_its_round(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="MemoryError"):
+        run(tmp_path, (4, 0))  # the checkpoint is of round 2; round 3 wrote states since
+    numbers, record = read_checkpoint(tmp_path)
+    counts = [int(array[0]) for path, array in numbers.items() if path.startswith("states/")]
+    assert (record["phase"], record["round"]) == (0, 2)
+    assert sum(counts) == 2 * 4  # four people trained in each of two rounds
+
+
+def test_sigterm_while_a_round_is_judged_keeps_the_round_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run(tmp_path / "whole")
+    looks: list[int] = []
+
+    class Judging(Tiring):
+        def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Ints]:
+            looks.append(1)
+            if len(looks) == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().predict(shared, cohort)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tests.test_resume.Tiring", Judging)
+        with pytest.raises(StoppedError, match="stopped by SIGTERM after 8 rounds; "):
+            run(tmp_path / "run" / "checkpoint")
+    found = run(tmp_path / "run" / "checkpoint", resume=True)
+    assert digest(found.arrays) == digest(expected.arrays)
+    assert found.history == expected.history
+
+
+def test_sigterm_keeps_the_last_finished_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminating(Tiring):
+        def train(self, shared: Shared, cohort: Sequence[Device]) -> tuple[list[Update], list[State]]:
+            if shared.round == 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().train(shared, cohort)
+
+    monkeypatch.setattr("tests.test_resume.Tiring", Terminating)
+    with pytest.raises(StoppedError) as caught:
+        run(tmp_path / "run" / "checkpoint")
+    assert str(caught.value) == (
+        f"stopped by SIGTERM after 3 rounds; to go on: fedpers simulate --resume {tmp_path / 'run'}"
+    )
+    assert caught.value.exit_status == 143
+    assert read_checkpoint(tmp_path / "run" / "checkpoint")[1]["round"] == 3
+
+
+# The command, killed for real
+
+QUICK = (
+    "--clients 6 --public-people 6 --held-out-people 0 --rounds 60 --clients-per-round 4 --eval-every 7 "
+    "--base-epochs 1 --workers 0 --hidden-size 16 --heads 2 --set synthetic.samples_per_person=12 "
+    "--checkpoint-every 1"
+).split()
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "fedpers", "simulate", "--json", *arguments]
+
+
+def cut_off(out: Path, number: signal.Signals) -> tuple[int, str]:
+    """Starts a run and sends it a signal after a few rounds; returns its exit status and error output."""
+    with subprocess.Popen(command(*QUICK, "--out", str(out)), stderr=subprocess.PIPE, text=True) as process:
+        limit = time.monotonic() + 120
+        while not (out / "checkpoint" / "00000005").exists():
+            assert process.poll() is None, "it ended before it was to be cut off"
+            assert time.monotonic() < limit
+            time.sleep(0.005)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=120)
+    return process.returncode, errors
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the folder of a run that nobody disturbed."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    subprocess.run(command(*QUICK, "--out", str(out)), check=True, capture_output=True, timeout=300)
+    return out
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
+def test_a_run_that_was_killed_goes_on_with_the_same_bits(
+    tmp_path: Path, whole: Path, number: signal.Signals, status: int
+) -> None:
+    out = tmp_path / "run"
+    ended, errors = cut_off(out, number)
+    assert ended == status
+    if number == signal.SIGTERM:
+        assert errors.splitlines()[-1].endswith(f"to go on: fedpers simulate --resume {out}")
+    assert not (out / "result.json").exists()
+
+    done = subprocess.run(
+        command("--resume", str(out), "--workers", "0"),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    found, expected = json.loads(done.stdout), json.loads((whole / "result.json").read_text())
+    for name in found.keys() - {"seconds", "run"}:
+        assert found[name] == expected[name], name
+    for file in ("model/model.safetensors", "metrics.jsonl", "people.parquet"):
+        assert (out / file).read_bytes() == (whole / file).read_bytes(), file
+    assert not (out / "checkpoint").exists()
+
+
+# What cannot be resumed
+
+
+def test_a_run_at_its_end_is_not_resumed(whole: Path) -> None:
+    with pytest.raises(InputError, match=r"has come to its end: its result is in result.json$"):
+        commands.resume(whole, [], Reporter(silent=True))
+
+
+def test_a_folder_without_a_run_is_not_resumed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no run to resume: "):
+        commands.resume(tmp_path, [], Reporter(silent=True))
+
+
+def test_what_would_change_the_outcome_is_not_taken(tmp_path: Path) -> None:
+    with runs.new_run(tmp_path / "run", "any", small()):
+        pass
+    with pytest.raises(InputError) as caught:
+        commands.resume(tmp_path / "run", [{"federation": {"rounds": 9}}], Reporter(silent=True))
+    assert str(caught.value) == (
+        "--resume goes on with the run's own federation.rounds: "
+        "only engine.workers, engine.ray_address, engine.checkpoint_every can be given"
+    )
+
+
+def test_a_run_that_never_came_to_a_checkpoint_says_so(tmp_path: Path) -> None:
+    with runs.new_run(tmp_path / "run", "any", small()):
+        pass
+    with pytest.raises(InputError, match="holds no checkpoint: "):
+        commands.resume(tmp_path / "run", [], Reporter(silent=True))
