@@ -158,9 +158,18 @@ def test_an_update_that_is_not_finite_names_its_own_partition_among_a_cohort(sil
         simulate(prepare(settings, build, silent), silent)
 
 
+# A shell lets the jobs it runs in the background ignore Ctrl-C; this undoes it.
+HEEDING_CTRL_C = """
+import signal
+from fedpers.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+
+
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_ctrl_c_scores_and_writes_what_was_finished(workers: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fedpers", "simulate", "--rounds", "100000", "--workers", workers]
+    command = [sys.executable, "-c", HEEDING_CTRL_C, "simulate", "--rounds", "100000", "--workers", workers]
     quick = ["--clients", "4", "--public-people", "6", "--base-epochs", "0", "--clients-per-round", "2"]
     process = subprocess.Popen(
         [*command, *quick, "--json", "--out", str(tmp_path / "run"), "--eval-every", "5"],
