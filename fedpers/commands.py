@@ -46,7 +46,7 @@ def resume(folder: Path, layers: Sequence[Mapping[str, Any]], report: Reporter) 
             names = ", ".join(f"{section}.{field}" for section, field in _FREE)
             raise InputError(f"--resume goes on with the run's own {other[0]}: only {names} can be given")
     for difference in changed:
-        report.say(f"{difference}: the outcome may differ in the last digits")
+        report.say(f"{difference}: the outcome may differ")
     resolved = resolve([settings, *layers], own_sections())
     setup = prepare(resolved, find(resolved.run.method).build, report, resume=True)
     outcome = run_federated(setup, report, runs.checkpoints(folder), resume=True)

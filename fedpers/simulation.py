@@ -111,6 +111,8 @@ def prepare(settings: Settings, build: Build, report: Reporter, *, resume: bool 
         resume: Whether the run goes on from a checkpoint, and so needs no base.
     """
     method, population, spec = lay_out(settings, build)
+    for phase in method.phases:
+        phase.strategy(len(population.clients))  # so that its complaints come before the work
     for note in population.notes:
         report.say(note)
     model = load(spec, settings.engine.device)

@@ -12,7 +12,7 @@ import pytest
 
 from fedpers.clients import Plain
 from fedpers.data import Ints
-from fedpers.errors import DeviceError
+from fedpers.errors import DeviceError, InputError
 from fedpers.experiments import find
 from fedpers.method import Device, Method, Phase, Shared, State, Update
 from fedpers.report.progress import Reporter
@@ -24,6 +24,17 @@ from tests.conftest import small
 def outcome(settings: Settings, method: str = "user-identifier") -> Outcome:
     silent = Reporter(silent=True)
     return simulate(prepare(settings, find(method).build, silent), silent)
+
+
+@pytest.mark.parametrize(
+    "federation", [{"strategy": "fedadm"}, {"strategy": "fedavg", "server_schedule": "linear"}]
+)
+def test_a_strategy_that_cannot_work_is_refused_before_the_base_is_trained(
+    federation: dict[str, str], silent: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedpers.simulation._train_base", lambda *_: pytest.fail("the base was trained"))
+    with pytest.raises(InputError):
+        prepare(small(federation=federation), find("conventional").build, silent)
 
 
 @pytest.mark.usefixtures("ray_session")

@@ -1,3 +1,6 @@
+import weakref
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -54,12 +57,17 @@ def test_the_mean_of_means_is_the_mean_of_all(cut: int, order: list[int]) -> Non
         np.testing.assert_allclose(array, whole(at_once.arrays, BROADCAST)[name], rtol=1e-6, atol=1e-6)
 
 
-def test_a_generator_is_taken_one_at_a_time() -> None:
+def test_a_generator_of_updates_takes_the_memory_of_one() -> None:
+    made: list[weakref.ref[Update]] = []
     alive: list[int] = []
 
-    def made() -> object:
-        for one in UPDATES:
-            alive.append(one.examples)
+    def updates() -> Iterator[Update]:
+        for seed in range(1, 6):
+            alive.append(sum(one() is not None for one in made))
+            one = update(seed, 1, [0, 4])
+            made.append(weakref.ref(one))
             yield one
+            del one
 
-    assert mean(made()).examples == sum(alive)  # type: ignore[arg-type]
+    assert mean(updates()).examples == 5
+    assert alive == [0, 1, 1, 1, 1]  # the last one, which the caller still holds
