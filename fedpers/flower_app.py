@@ -16,7 +16,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from fedpers import runs
-from fedpers.engine import Order, Site, Stamp, Worker, reply, to_arrays, to_record
+from fedpers.engine import Order, Site, Stamp, Work, Worker, reply, to_arrays, to_record
 from fedpers.errors import FedpersError, InputError
 from fedpers.evaluation import Scores
 from fedpers.experiments import find, own_sections
@@ -57,9 +57,9 @@ def _run_phases(grid: Grid, setup: Setup, folder: Path) -> None:
 @client_app.train()
 def train(message: Message, context: Context) -> Message:
     """Trains the one person this node stands for."""
-    updates = _do("train", message, context)
-    assert isinstance(updates, list)
-    return reply(message, updates[0], _arrays(message))
+    work = _do("train", message, context)
+    assert isinstance(work, Work)
+    return reply(message, work.updates[0], _arrays(message))
 
 
 @client_app.evaluate()

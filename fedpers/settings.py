@@ -110,7 +110,12 @@ class ModelSettings(Section):
     layers: int | None = flag(None, "Layers of a model with random weights. [1 for tiny]", ge=1)
     hidden_size: int | None = flag(None, "Width of a model with random weights. [64 for tiny]", ge=4)
     heads: int | None = flag(None, "Attention heads of a model with random weights. [4 for tiny]", ge=1)
-    dropout: float | None = option(None, "Dropout rate. [0 for tiny, else the model's own]", ge=0, lt=1)
+    dropout: float | None = option(
+        None, "Dropout in the model's layers. [0 for tiny, else the model's own]", ge=0, lt=1
+    )
+    precision: Literal["float32", "bfloat16"] = option(
+        "float32", "What products of matrices are computed in; weights stay float32."
+    )
     vocabulary: int = option(8000, "Largest WordPiece vocabulary of the tiny model, in entries.", ge=100)
 
 
@@ -127,6 +132,10 @@ class FederationSettings(Section):
     server_momentum: float = option(0.9, "Momentum of fedavgm; beta_1 of fedadam and fedyogi.", ge=0, lt=1)
     server_beta_2: float = option(0.99, "Second-moment decay of fedadam and fedyogi.", ge=0, lt=1)
     server_tau: float = option(1e-8, "Adaptivity (tau) of fedadam, fedadagrad and fedyogi.", gt=0)
+    dropout_rate: float = flag(
+        0.0, "Share of a round's devices that never reply, drawn anew each round, in [0, 1).", ge=0, lt=1
+    )
+    allow_dropout: bool = flag(False, "Leave out a device that fails instead of ending the run.")
     eval_every: int = flag(100, "Rounds between two looks at the validation texts.", ge=1)
 
 
@@ -137,9 +146,16 @@ class LocalSettings(Section):
     local_steps: int | None = flag(None, "Stop a device after so many batches. [after its epochs]", ge=1)
     batch_size: int = flag(64, "Samples in a device's batch.", ge=1)
     local_lr: float = flag(0.1, "A device's learning rate.", gt=0)
-    local_optimizer: Literal["sgd", "adamw"] = flag("sgd", "A device's optimizer, fresh each round.")
+    local_optimizer: Literal["sgd", "adam", "adamw"] = flag("sgd", "A device's optimizer, fresh each round.")
     local_momentum: float = option(0.0, "Momentum of sgd.", ge=0, lt=1)
     local_weight_decay: float = option(0.0, "Weight decay of a device's optimizer.", ge=0)
+    local_clip: float | None = option(None, "Largest L2 norm of a device's gradient in a step.", gt=0)
+    local_warmup_share: float | None = option(
+        None, "Share of a device's steps over which its rate rises, then to fall. [constant]", ge=0, le=1
+    )
+    micro_batch_size: int | None = option(
+        None, "Samples of a batch that go through the model at once. [all]", ge=1
+    )
 
 
 class CentralSettings(Section):
@@ -155,11 +171,12 @@ class CentralSettings(Section):
     central_lr: float = flag(1e-3, "Peak learning rate (AdamW) on pooled text.", gt=0)
     central_batch_size: int = option(32, "Samples in a batch of pooled text.", ge=1)
     central_weight_decay: float = option(0.01, "AdamW's weight decay on pooled text.", ge=0)
+    central_clip: float | None = option(None, "Largest L2 norm of the gradient of pooled text.", gt=0)
     warmup_share: float = option(0.1, "Share of steps over which the rate rises.", ge=0, le=1)
 
 
 class EngineSettings(Section):
-    """Where and how the work is done; no setting here but `cohort_size` changes a result."""
+    """Where and how the work is done; only the cohort's change a result, by rounding."""
 
     workers: int | None = flag(None, "Ray worker processes; 0 works in this process. [one a core]", ge=0)
     ray_address: str | None = flag(None, "An existing Ray cluster's address.")
@@ -170,7 +187,10 @@ class EngineSettings(Section):
     checkpoint_every: int = flag(
         50, "Rounds between two checkpoints, from which --resume goes on; 0 writes none.", ge=0
     )
-    cohort_size: int = option(4, "Devices trained as one unit and reduced to one mean.", ge=1)
+    cohort_size: int | None = option(
+        None, "K, the devices trained in one pass. [what fits into cohort_memory and gains]", ge=1
+    )
+    cohort_memory: float = option(1.0, "Memory of the devices in one pass, in GB a worker.", gt=0)
 
     @property
     def device(self) -> str:

@@ -17,8 +17,10 @@ import torch
 
 from fedpers.data import Ceilings, Ints, Part, Population, ceilings, populate
 from fedpers.engine import (
+    DROPPED,
     CohortGrid,
     Crew,
+    Dropouts,
     Notes,
     Numbers,
     Site,
@@ -38,10 +40,13 @@ from fedpers.report.progress import Reporter
 from fedpers.seeds import stream
 from fedpers.settings import Settings
 from fedpers.strategies import averages
-from fedpers.training import Plan, fit
+from fedpers.training import Plan, devices_at_once, fit
 
 Build = Callable[[Settings], Method]
 
+_TYPICAL = 32  # clients whose samples tell how large a device is
+_COHORTS = 4  # cohorts in a round, at least, so that several workers have something to do
+_TOLD = 5  # failed devices that are told of, one by one
 _COUNTS = ("best", "best_accuracy", "done", "samples")  # of a run's standing, what a checkpoint keeps as JSON
 
 
@@ -55,6 +60,7 @@ class Setup:
         population: The people.
         spec: Which model.
         base: Parameters that every run starts from.
+        cohort_size: K, the devices trained in one pass.
     """
 
     settings: Settings
@@ -62,6 +68,7 @@ class Setup:
     population: Population
     spec: ModelSpec
     base: Arrays
+    cohort_size: int
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class Outcome:
         ceilings: The best possible accuracies, where they are known.
         seconds: Wall-clock time from the base's training to the last score.
         interrupted: Whether somebody stopped it before its end.
+        missing: Devices that were sampled and did not reply, over all rounds.
     """
 
     arrays: Arrays
@@ -91,6 +99,7 @@ class Outcome:
     ceilings: Ceilings | None
     seconds: float
     interrupted: bool
+    missing: int
 
 
 def lay_out(settings: Settings, build: Build) -> tuple[Method, Population, ModelSpec]:
@@ -120,7 +129,7 @@ def prepare(settings: Settings, build: Build, report: Reporter, *, resume: bool 
         report.say(f"{settings.model.model} holds no weights: the model starts from random ones")
     with _threads(settings.engine.threads):
         base = extract(model.module) if resume else _train_base(settings, method, population, model, report)
-    return Setup(settings, method, population, spec, base)
+    return Setup(settings, method, population, spec, base, _cohort_size(settings, method, population, model))
 
 
 def simulate(
@@ -222,16 +231,29 @@ class _Desk:
     history: list[dict[str, float]] = field(default_factory=lambda: [{"step": 0}])
     start: float = field(default_factory=time.monotonic)
     mark: _Mark | None = None
+    told: int = 0
 
-    def grid(self, phase: int, *, reduce: bool = True) -> CohortGrid:
-        """Returns the clients as Flower nodes for one phase."""
+    def training_grid(self, phase: int, reduce: bool) -> CohortGrid:
+        """Returns the clients as Flower nodes that train."""
+        settings, population = self.setup.settings, self.setup.population
+        federation = settings.federation
         return CohortGrid(
             self.crew,
-            self.setup.population.clients,
-            self.setup.settings.engine.cohort_size,
+            population.clients,
+            self.setup.cohort_size,
             phase,
             reduce=reduce,
+            sizes=population.people.counts()[population.clients],
+            dropouts=Dropouts(federation.allow_dropout, federation.dropout_rate, settings.run.seed),
         )
+
+    def note_missing(self, missing: Mapping[int, str]) -> None:
+        """Counts the devices that did not reply in a round, and tells of the first ones that failed."""
+        self.history[-1]["missing"] = len(missing)
+        for partition, why in missing.items():
+            if why != DROPPED and self.told < _TOLD:
+                self.report.say(f"round {self.now.done}, partition {partition} is left out: {why}")
+                self.told += 1
 
     def take(self, arrays: Arrays, samples: int, metrics: Mapping[str, float]) -> None:
         """Records a finished round or epoch."""
@@ -328,11 +350,13 @@ class _Desk:
             ),
             seconds=time.monotonic() - self.start,
             interrupted=self.interrupted,
+            missing=sum(int(record.get("missing", 0)) for record in self.history),
         )
 
     def _score(self, arrays: Arrays, persons: Ints, part: Part, *, stranger: bool = False) -> Scores:
         last = len(self.setup.method.phases) - 1
-        return self.grid(last).score(arrays, persons, part, stranger=stranger)
+        grid = CohortGrid(self.crew, self.setup.population.clients, self.setup.cohort_size, last, reduce=True)
+        return grid.score(arrays, persons, part, stranger=stranger)
 
 
 @contextmanager
@@ -359,10 +383,11 @@ def _run_phase(desk: _Desk, number: int, phase: Phase, start: _Mark | None, chec
     if start is not None and start.phase == number:
         after = start.round
         remind(strategy, start.numbers, start.notes)
-    grid = desk.grid(number, reduce=averages(strategy))
+    grid = desk.training_grid(number, averages(strategy))
     with quiet(), desk.report.stage(f"{phase.name} rounds", phase.rounds, after) as stage:
         for done in federate(grid, strategy, desk.now.arrays, phase.rounds, settings.run.seed, after):
             desk.take(done.arrays, done.samples, done.metrics)
+            desk.note_missing(grid.missing)
             look = judged and (
                 done.number % settings.federation.eval_every == 0 or done.number == phase.rounds
             )
@@ -418,6 +443,19 @@ def _train_base(
             for passed in fit(model, examples, plan, stream(seed, "base")):
                 stage.advance(f"training loss {passed.loss:.3f}")
     return extract(model.module)
+
+
+def _cohort_size(settings: Settings, method: Method, population: Population, model: Model) -> int:
+    """Returns how many devices train in one pass; the number of workers has no say in it."""
+    if settings.engine.cohort_size is not None:
+        return settings.engine.cohort_size
+    first_state = method.client.enrol(model, population, settings.run.seed)
+    typical = [
+        method.client.encode(model, population.samples(p, "train"), first_state(int(p)))
+        for p in population.clients[:_TYPICAL]
+    ]
+    most = devices_at_once(model, typical, Plan.local(settings.local), settings.engine.cohort_memory * 1e9)
+    return max(1, min(most, settings.federation.clients_per_round // _COHORTS))
 
 
 def _encode_all(

@@ -16,7 +16,7 @@ from fedpers.data import Ints, Population, Samples
 from fedpers.method import Device, Enrolment, Shared, State, Update
 from fedpers.models import Examples, Model, encode, insert, pool
 from fedpers.settings import LocalSettings
-from fedpers.training import Floats, Plan, fit_from, logits
+from fedpers.training import Floats, Plan, fit_devices, logits
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,25 @@ class Plain:
         return encode(model, samples)
 
     def train(self, shared: Shared, cohort: Sequence[Device]) -> tuple[list[Update], list[State]]:
-        """Trains the shared model for each device, one after another, each from the broadcast."""
-        return [self._train_one(shared, device) for device in cohort], [device.state for device in cohort]
+        """Trains the shared model for all devices in one pass, each from the broadcast."""
+        parts = [self.encode(shared.model, device.samples, device.state) for device in cohort]
+        fitted = fit_devices(
+            shared.model,
+            [shared.arrays] * len(cohort),
+            parts,
+            Plan.local(self.local),
+            [device.draw for device in cohort],
+        )
+        updates = [
+            Update(
+                trained,
+                examples=len(part),
+                seen=sum(passed.samples for passed in passes),
+                metrics={"train-loss": passes[-1].loss},
+            )
+            for part, (trained, passes) in zip(parts, fitted, strict=True)
+        ]
+        return updates, [device.state for device in cohort]
 
     def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Ints]:
         """Returns the shared model's most likely classes."""
@@ -51,11 +68,3 @@ class Plain:
         parts = [self.encode(shared.model, device.samples, device.state) for device in cohort]
         scores = logits(shared.model, pool(parts))
         return np.split(scores, np.cumsum([len(part) for part in parts])[:-1])
-
-    def _train_one(self, shared: Shared, device: Device) -> Update:
-        examples = self.encode(shared.model, device.samples, device.state)
-        trained, passes = fit_from(
-            shared.model, shared.arrays, examples, Plan.local(self.local), device.draw
-        )
-        seen = sum(passed.samples for passed in passes)
-        return Update(trained, len(examples), seen, {"train-loss": passes[-1].loss})

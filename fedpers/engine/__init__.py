@@ -2,18 +2,21 @@
 
 from fedpers.engine.checkpoints import read_checkpoint, remove_checkpoints, write_checkpoint
 from fedpers.engine.crew import Crew, LocalCrew, RayCrew, hire, worker_count
+from fedpers.engine.dropouts import DROPPED, Dropouts
 from fedpers.engine.flower import quiet, reply, to_arrays, to_record
 from fedpers.engine.grid import CohortGrid
 from fedpers.engine.memory import Notes, Numbers, recall, remind
 from fedpers.engine.reduction import mean
 from fedpers.engine.rounds import Round, federate
 from fedpers.engine.states import LATEST, MemoryStates, Stamp, StateStore
-from fedpers.engine.worker import Order, Site, Worker
+from fedpers.engine.worker import Order, Site, Work, Worker
 
 __all__ = [
+    "DROPPED",
     "LATEST",
     "CohortGrid",
     "Crew",
+    "Dropouts",
     "LocalCrew",
     "MemoryStates",
     "Notes",
@@ -24,6 +27,7 @@ __all__ = [
     "Site",
     "Stamp",
     "StateStore",
+    "Work",
     "Worker",
     "federate",
     "hire",

@@ -18,10 +18,10 @@ import torch
 from ray.exceptions import RayActorError, RayTaskError
 
 from fedpers.engine.states import MemoryStates, Stamp
-from fedpers.engine.worker import Order, Site, Worker
+from fedpers.engine.worker import Order, Site, Work, Worker
 from fedpers.errors import FedpersError, InputError
 from fedpers.evaluation import Scores
-from fedpers.method import State, Update
+from fedpers.method import State
 from fedpers.settings import EngineSettings
 
 _QUEUED = 2  # cohorts given to a worker at once, so that it never waits for the next
@@ -31,7 +31,7 @@ _DEATHS = 3  # workers that may die in one order before the fault is taken to be
 class Crew(Protocol):
     """Workers of one phase."""
 
-    def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[list[Update] | Scores]:
+    def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[Work | Scores]:
         """Gives the same order to all cohorts and yields each one's result, in the cohorts' order."""
         ...
 
@@ -57,7 +57,7 @@ class LocalCrew:
         self._states = MemoryStates()
         self._worker = Worker(site, self._states)
 
-    def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[list[Update] | Scores]:
+    def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[Work | Scores]:
         return (self._worker.do(order, persons) for persons in cohorts)
 
     def states(self, before: Stamp) -> dict[int, State]:
@@ -85,7 +85,7 @@ class RayCrew:
         self._site, self._store = ray.put(site), _RemoteStates(self._states)
         self._actors = [self._hire() for _ in range(worker_count(settings))]
 
-    def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[list[Update] | Scores]:
+    def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[Work | Scores]:
         shared_order = ray.put(order)
         waiting = deque(range(len(cohorts)))
         free = deque(actor for _ in range(_QUEUED) for actor in self._actors)
@@ -160,8 +160,10 @@ def worker_count(settings: EngineSettings) -> int:
 def _start_ray(settings: EngineSettings) -> None:
     if ray.is_initialized():
         return
-    # Ray's own switches: no usage reports, and no advice about GPUs of workers that use none.
+    # Ray's own switches: no usage reports, no advice about GPUs of workers that use none, and no lower
+    # priority for workers, which on a busy machine would starve.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if settings.ray_address not in (None, "auto", "local"):
         _knock(str(settings.ray_address))

@@ -6,19 +6,21 @@ the place of a person among the clients, so a seed samples the same people on ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
 
+import numpy as np
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from fedpers.data import Ints, Part
 from fedpers.engine.crew import Crew
+from fedpers.engine.dropouts import DROPPED, Dropouts
 from fedpers.engine.flower import reply, to_arrays
 from fedpers.engine.reduction import mean
-from fedpers.engine.worker import Order
+from fedpers.engine.worker import Order, Work
 from fedpers.evaluation import Scores, merge
 from fedpers.method import Update
 from fedpers.models import Arrays
@@ -31,21 +33,37 @@ _SCORED_TOGETHER = 64  # people whose texts are predicted in common batches
 class CohortGrid(Grid):
     """Sends a round's messages to people, a cohort at a time."""
 
-    def __init__(self, crew: Crew, clients: Ints, cohort_size: int, phase: int = 0, *, reduce: bool) -> None:
+    def __init__(
+        self,
+        crew: Crew,
+        clients: Ints,
+        cohort_size: int,
+        phase: int = 0,
+        *,
+        reduce: bool,
+        sizes: Ints | None = None,
+        dropouts: Dropouts | None = None,
+    ) -> None:
         """Lays out the nodes.
 
         Args:
             crew: Who does the work.
             clients: Person number of each partition (clients,).
-            cohort_size: Devices in a cohort, cut in sampled order whatever the number of workers.
+            cohort_size: Devices in a cohort, the same ones whatever the number of workers.
             phase: Whose clients act.
             reduce: Whether one weighted mean is the only reply; right for averaging strategies only.
+            sizes: Samples of each partition (clients,), so that those of like size share a cohort, which
+                pads all its devices to the largest; without them cohorts are cut in sampled order.
+            dropouts: Which devices may fail to reply; without it none.
         """
         self._crew = crew
         self._clients = clients
         self._cohort_size = cohort_size
         self._phase = phase
         self._reduce = reduce
+        self._sizes = np.zeros(len(clients), dtype=np.int64) if sizes is None else sizes
+        self._dropouts = dropouts or Dropouts()
+        self.missing: dict[int, str] = {}  # partitions that did not reply the last time, and why
 
     def get_node_ids(self) -> Iterable[int]:
         """Returns the partition numbers."""
@@ -56,27 +74,44 @@ class CohortGrid(Grid):
     ) -> Iterable[Message]:
         """Trains the addressed devices and returns their replies, in the order of the messages.
 
-        With `reduce`, one reply for all that got the same content, in the name of the first device.
+        With `reduce`, one reply for all that got the same content, in the name of the first device. Devices
+        that drop out send none.
         """
-        sent = list(messages)
-        if not sent:
-            return []
-        content = sent[0].content
-        if any(message.content is not content for message in sent):
-            return [answer for group in _by_content(sent) for answer in self.send_and_receive(group)]
+        self.missing = {}
+        return [answer for group in _by_content(messages) for answer in self._train(group)]
+
+    def _train(self, messages: Sequence[Message]) -> list[Message]:
+        """Trains the devices that got the same content."""
+        content = messages[0].content
         order = Order(
             "train",
             arrays=to_arrays(next(iter(content.array_records.values()))),
             phase=self._phase,
             round=_round(content),
             reduce=self._reduce,
+            allow_dropout=self._dropouts.allow,
         )
-        groups = _cut(sent, self._cohort_size)
-        persons = [[int(self._clients[m.metadata.dst_node_id]) for m in group] for group in groups]
-        updates = chain.from_iterable(map(_updates, self._crew.do(order, persons)))
+        sent = {int(self._clients[m.metadata.dst_node_id]): m for m in messages}
+        present = [person for person in sent if not self._dropouts.drops(self._phase, order.round, person)]
+        lost = dict.fromkeys(sent.keys() - set(present), DROPPED)
+        present.sort(key=lambda person: -self._sizes[sent[person].metadata.dst_node_id])  # keeps ties' order
+        cohorts = _cut(present, self._cohort_size)
+
+        def works() -> Iterator[tuple[Sequence[int], list[Update]]]:
+            for cohort, work in zip(cohorts, self._crew.do(order, cohorts), strict=True):
+                assert isinstance(work, Work)
+                lost.update(work.missing)
+                yield [person for person in cohort if person not in work.missing], work.updates
+
         if self._reduce:
-            return [reply(sent[0], mean(updates), order.arrays)]
-        return [reply(message, one, order.arrays) for message, one in zip(sent, updates, strict=True)]
+            means = (update for _, updates in works() for update in updates)
+            first = next(means, None)
+            replies = [] if first is None else [(messages[0], mean(chain([first], means)))]
+        else:
+            found = {p: u for left, updates in works() for p, u in zip(left, updates, strict=True)}
+            replies = [(message, found[person]) for person, message in sent.items() if person in found]
+        self.missing |= {sent[person].metadata.dst_node_id: why for person, why in lost.items()}
+        return [reply(message, update, order.arrays) for message, update in replies]
 
     def score(self, arrays: Arrays, persons: Ints, part: Part, *, stranger: bool = False) -> Scores:
         """Returns how well the arrays predict one part of some people's texts.
@@ -123,7 +158,7 @@ def _cut(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _by_content(messages: Sequence[Message]) -> list[list[Message]]:
+def _by_content(messages: Iterable[Message]) -> list[list[Message]]:
     """Groups messages that share one content object, in order of first appearance."""
     groups: dict[int, list[Message]] = {}
     for message in messages:
@@ -136,8 +171,3 @@ def _round(content: RecordDict) -> int:
     number = config["server-round"]
     assert isinstance(number, int)
     return number
-
-
-def _updates(result: list[Update] | Scores) -> list[Update]:
-    assert isinstance(result, list)
-    return result

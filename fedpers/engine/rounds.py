@@ -53,6 +53,9 @@ def federate(
         with identity(), sampling(word(seed, "sampling", number)):
             messages = list(strategy.configure_train(number, record, ConfigRecord(), grid))
             replies = list(grid.send_and_receive(messages))
+            if messages and not replies:  # every device dropped out: the server keeps what it has
+                yield Round(number, to_arrays(record), 0, {})
+                continue
             aggregated, metrics = strategy.aggregate_train(number, replies)
         if aggregated is None:
             raise FedpersError(f"round {number}: {type(strategy).__name__} aggregated nothing")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -53,6 +53,7 @@ class Order:
         part: Which texts are predicted.
         reduce: Whether a cohort's updates leave the worker as one weighted mean.
         stranger: Whether people predict without their personal state.
+        allow_dropout: Whether a device that fails in training is left out instead of ending the run.
     """
 
     task: Literal["train", "predict"]
@@ -62,6 +63,20 @@ class Order:
     part: Part = "train"
     reduce: bool = False
     stranger: bool = False
+    allow_dropout: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a cohort's training gave.
+
+    Attributes:
+        updates: Those of the devices that are left, in the order given, or their one weighted mean.
+        missing: The persons that failed and were left out, with the reason.
+    """
+
+    updates: list[Update]
+    missing: Mapping[int, str] = field(default_factory=dict)
 
 
 class Worker:
@@ -81,7 +96,7 @@ class Worker:
         other._states = states
         return other
 
-    def do(self, order: Order, persons: Sequence[int]) -> list[Update] | Scores:
+    def do(self, order: Order, persons: Sequence[int]) -> Work | Scores:
         """Trains or scores a cohort of persons, in the order given.
 
         Raises:
@@ -93,20 +108,25 @@ class Worker:
         except InputError:
             raise
         except Exception as error:  # a method's own code may raise anything; the message must say where
-            raise self._explained(error, order, persons) from error
+            failed = self._failed(order, persons)
+            if not (order.allow_dropout and failed):
+                blamed, first = next(((([p], e) for p, e in failed.items())), (list(persons), error))
+                raise DeviceError(f"{self._place(order, blamed)}: {_text(first)}") from error
+        rest = [person for person in persons if person not in failed]
+        work = self._train(order, rest) if rest else Work([])
+        return replace(work, missing={person: _text(error) for person, error in failed.items()})
 
-    def _explained(self, error: Exception, order: Order, persons: Sequence[int]) -> DeviceError:
-        """Finds which device failed by asking each alone: clients are pure, so it fails again."""
-        act = self._updates if order.task == "train" else self._score
-        blamed = list(persons)
-        for person in persons if len(persons) > 1 else ():
+    def _failed(self, order: Order, persons: Sequence[int]) -> dict[int, Exception]:
+        """Finds which devices failed by asking each alone: clients are pure, so they fail again."""
+        failed: dict[int, Exception] = {}
+        for person in persons:
             try:
-                act(order, [person])
-            except Exception as alone:
-                error, blamed = alone, [person]
-                break
-        text = str(error) if isinstance(error, FedpersError) else f"{type(error).__name__}: {error}"
-        return DeviceError(f"{self._place(order, blamed)}: {text}")
+                _ = self._updates(order, [person]) if order.task == "train" else self._score(order, [person])
+            except Exception as error:
+                failed[person] = error
+                if not order.allow_dropout:
+                    break
+        return failed
 
     def _cohort(self, order: Order, persons: Sequence[int]) -> list[Device]:
         states = [{}] * len(persons) if order.stranger else self._states_of(order, persons)
@@ -125,10 +145,10 @@ class Worker:
         kept = self._states.read(persons, (order.phase, order.round) if order.task == "train" else LATEST)
         return [first(p) if state is None else state for p, state in zip(persons, kept, strict=True)]
 
-    def _train(self, order: Order, persons: Sequence[int]) -> list[Update]:
+    def _train(self, order: Order, persons: Sequence[int]) -> Work:
         updates, changed = self._updates(order, persons)
         self._states.write(changed, (order.phase, order.round))
-        return [mean(updates)] if order.reduce else updates
+        return Work([mean(updates)] if order.reduce else updates)
 
     def _updates(self, order: Order, persons: Sequence[int]) -> tuple[list[Update], dict[int, State]]:
         """Trains a cohort and returns its updates, checked, and the personal states that changed."""
@@ -157,3 +177,7 @@ class Worker:
         partitions = {int(person): number for number, person in enumerate(self._site.population.clients)}
         numbers = [str(partitions[p]) if p in partitions else f"none (person {p})" for p in persons]
         return f"round {order.round}, partition {', '.join(numbers)}"
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, FedpersError) else f"{type(error).__name__}: {error}"

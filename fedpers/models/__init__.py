@@ -1,6 +1,8 @@
 """Models: loading, texts as tokens, parameters as arrays."""
 
 from fedpers.models.arrays import Arrays, Rows, Trained, digest, extract, finite, insert, whole
+from fedpers.models.classifier import Classifier
+from fedpers.models.dropout import KeyedDropout
 from fedpers.models.encoding import Batch, Examples, collate, encode, pool, special_tokens
 from fedpers.models.loading import TINY, Model, ModelSpec, load, quiet_transformers, specify
 from fedpers.models.words import Words
@@ -9,7 +11,9 @@ __all__ = [
     "TINY",
     "Arrays",
     "Batch",
+    "Classifier",
     "Examples",
+    "KeyedDropout",
     "Model",
     "ModelSpec",
     "Rows",

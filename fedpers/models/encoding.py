@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain
 
 import numpy as np
@@ -32,15 +32,27 @@ class Examples:
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded samples as tensors.
+    """One step's samples of some devices, padded to the same shape.
 
     Attributes:
-        inputs: `input_ids` and `attention_mask`, each (samples, tokens).
-        labels: Class numbers (samples,).
+        ids: Token ids (devices, samples, tokens).
+        mask: 1 for a token, 0 for padding (devices, samples, tokens).
+        labels: Class numbers (devices, samples), 0 for padding.
+        weights: What each sample counts in its device's mean (devices, samples), 0 for padding.
     """
 
-    inputs: dict[str, torch.Tensor]
+    ids: torch.Tensor
+    mask: torch.Tensor
     labels: torch.Tensor
+    weights: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Returns the batch on a device."""
+        return Batch(*(getattr(self, part.name).to(device) for part in fields(self)))
+
+    def samples(self, start: int, end: int) -> Batch:
+        """Returns the samples from start to end of every device."""
+        return Batch(*(getattr(self, part.name)[:, start:end] for part in fields(self)))
 
 
 def encode(model: Model, samples: Samples, prefix: Sequence[int] = ()) -> Examples:
@@ -83,14 +95,22 @@ def pool(parts: Sequence[Examples]) -> Examples:
     return Examples(ids, np.concatenate([part.labels for part in parts]))
 
 
-def collate(examples: Examples, positions: Ints, pad_id: int) -> Batch:
-    """Pads some samples at their ends to the longest of them."""
-    chosen = [examples.ids[position] for position in positions]
-    longest = max(map(len, chosen))
-    ids = torch.full((len(chosen), longest), pad_id, dtype=torch.long)
-    mask = torch.zeros((len(chosen), longest), dtype=torch.long)
-    for row, sample in enumerate(chosen):
-        ids[row, : len(sample)] = torch.tensor(sample)
-        mask[row, : len(sample)] = 1
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    return Batch(inputs, torch.from_numpy(examples.labels[positions]))
+def collate(parts: Sequence[tuple[Examples, Ints]], pad_id: int) -> Batch:
+    """Pads some devices' samples at their ends to the longest, and their number to the largest.
+
+    Args:
+        parts: Each device's samples, and the positions of those to take.
+        pad_id: Token id of the padding.
+    """
+    chosen = [[examples.ids[position] for position in positions] for examples, positions in parts]
+    longest = max(len(sample) for samples in chosen for sample in samples)
+    shape = len(parts), max(map(len, chosen)), longest
+    ids, mask = np.full(shape, pad_id, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    labels, weights = np.zeros(shape[:2], dtype=np.int64), np.zeros(shape[:2], dtype=np.float32)
+    for device, ((examples, positions), samples) in enumerate(zip(parts, chosen, strict=True)):
+        for row, sample in enumerate(samples):
+            ids[device, row, : len(sample)] = sample
+            mask[device, row, : len(sample)] = 1
+        labels[device, : len(samples)] = examples.labels[positions]
+        weights[device, : len(samples)] = 1 / len(samples)
+    return Batch(*map(torch.from_numpy, (ids, mask, labels, weights)))

@@ -11,6 +11,7 @@ import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from transformers import (
@@ -70,12 +71,18 @@ class Model:
         module: transformers' sequence classifier.
         tokenizer: Its tokenizer.
         max_tokens: Longest input in tokens, special tokens included.
+        precision: What products of matrices are computed in; parameters are float32.
     """
 
     module: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     max_tokens: int
+    precision: Literal["float32", "bfloat16"] = "float32"
     _known: dict[str, list[int]] = field(default_factory=dict, repr=False, compare=False)
+
+    def autocast(self) -> torch.autocast:
+        """Returns the context in which the model is to compute."""
+        return torch.autocast(self.module.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Returns the token ids of texts, without special tokens, at most `max_tokens` each.
@@ -138,6 +145,8 @@ def load(spec: ModelSpec, device: str = "cpu") -> Model:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     config.pad_token_id = tokenizer.pad_token_id
+    # Stacked devices need plain products on a CPU, where they cost no more than the fused kernel.
+    config._attn_implementation = "eager" if device == "cpu" else None
     if spec.settings.dropout is not None:
         _set_dropout(config, spec.settings.dropout)
     module = _instantiate(spec, config)
@@ -148,7 +157,7 @@ def load(spec: ModelSpec, device: str = "cpu") -> Model:
             f"{entries}: they do not belong together"
         )
     module.to(torch.device(device))  # type: ignore[arg-type]  # transformers' wrapper hides self
-    return Model(module, tokenizer, _longest(spec.settings, config))
+    return Model(module, tokenizer, _longest(spec.settings, config), spec.settings.precision)
 
 
 def quiet_transformers() -> None:

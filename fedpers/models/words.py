@@ -7,18 +7,16 @@ is nothing but work.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
 from fedpers.data import Ints
-from fedpers.models.arrays import Arrays, Rows, Trained, extract
+from fedpers.models.arrays import Arrays, Rows, Trained
 from fedpers.models.encoding import Examples
 from fedpers.models.loading import Model
 
@@ -54,6 +52,13 @@ class Words:
         name = next(name for name, p in model.module.named_parameters() if p is weight)
         return Words(name, index, len(weight)) if len(index) < len(weight) else None
 
+    @staticmethod
+    def of_each(model: Model, parts: Sequence[Examples]) -> list[Words] | None:
+        """Returns each device's words, or None where one of them needs the whole table."""
+        found = [Words.of(model, part) for part in parts]
+        words = [own for own in found if own is not None]
+        return words if len(words) == len(parts) else None
+
     def renumber(self, examples: Examples) -> Examples:
         """Returns the same texts with rows of the narrow table as ids."""
         ids = [np.searchsorted(self.index, sample).tolist() for sample in examples.ids]
@@ -63,24 +68,9 @@ class Words:
         """Returns the arrays of a narrowed model."""
         return {**arrays, self.table: arrays[self.table][self.index].astype(np.float32)}
 
-    @contextmanager
-    def narrowed(self, model: Model) -> Iterator[None]:
-        """Gives the model a table of these rows only for a while, without values yet."""
-        full = _table(model)
-        readers = _readers(model, full)
-        small = nn.Parameter(torch.empty(len(self.index), full.shape[1], device=full.device))
-        try:
-            for reader in readers:
-                reader.weight = small
-            yield
-        finally:
-            for reader in readers:
-                reader.weight = full
-
-    def trained(self, model: Model, start: Mapping[str, npt.NDArray[np.floating]]) -> Trained:
+    def trained(self, arrays: Arrays, start: Mapping[str, npt.NDArray[np.floating]]) -> Trained:
         """Returns what a narrowed model learned since its arrays were `start`."""
-        arrays = extract(model.module)
-        change = arrays[self.table] - start[self.table]
+        change = arrays[self.table][: len(self.index)] - start[self.table]
         return {**arrays, self.table: Rows(self.index, change, self.height)}
 
 

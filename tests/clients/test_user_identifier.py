@@ -6,6 +6,7 @@ from collections import Counter
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def write_model(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-def model_of(folder: Path, **sizes: int) -> Model:
+def model_of(folder: Path, **sizes: Any) -> Model:
     return load(specify(ModelSettings(model=str(folder), **sizes), ["a", "b"], 0, []))
 
 

@@ -6,7 +6,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedYogi, Strategy
 
-from fedpers.engine import CohortGrid, LocalCrew, MemoryStates, Order, Site, Worker, federate
+from fedpers.engine import CohortGrid, LocalCrew, MemoryStates, Order, Site, Work, Worker, federate
 from fedpers.engine.flower import identity, sampling, to_arrays, to_record
 from fedpers.errors import FedpersError
 from fedpers.experiments import find
@@ -43,8 +43,9 @@ def test_fedavg_equals_a_plain_loop_over_the_sampled_people() -> None:
         with sampling(word(site.seed, "sampling", number)):
             nodes = random.sample(range(6), 4)
         persons = [int(site.population.clients[node]) for node in nodes]
-        sent = worker.do(Order("train", reference, round=number), persons)
-        assert isinstance(sent, list)
+        work = worker.do(Order("train", reference, round=number), persons)
+        assert isinstance(work, Work)
+        sent = work.updates
         weights = [update.examples for update in sent]
         each = [whole(update.arrays, reference) for update in sent]
         reference = {

@@ -126,25 +126,40 @@ def test_pooling_joins_in_order() -> None:
     assert len(joined) == 3
 
 
-def test_a_batch_is_padded_at_the_ends_to_its_longest_sample() -> None:
-    examples = Examples([[1, 2, 3, 4, 5], [6], [7, 8, 9]], np.array([0, 1, 2]))
-    batch = collate(examples, np.array([2, 1]), pad_id=99)
-    assert batch.inputs["input_ids"].tolist() == [[7, 8, 9], [6, 99, 99]]
+TWO = [
+    (Examples([[1, 2, 3, 4, 5], [6], [7, 8, 9]], np.array([0, 1, 2])), np.array([2, 1])),
+    (Examples([[0, 5]], np.array([1])), np.array([0])),
+]
+
+
+def test_a_batch_is_padded_at_the_ends_to_its_longest_sample_and_largest_device() -> None:
+    assert collate(TWO, pad_id=99).ids.tolist() == [
+        [[7, 8, 9], [6, 99, 99]],
+        [[0, 5, 99], [99, 99, 99]],
+    ]
 
 
 def test_a_batch_masks_its_padding() -> None:
-    batch = collate(Examples([[6], [7, 8, 9]], np.array([0, 1])), np.array([0, 1]), pad_id=0)
-    assert batch.inputs["attention_mask"].tolist() == [[1, 0, 0], [1, 1, 1]]
+    assert collate(TWO, pad_id=0).mask.tolist() == [[[1, 1, 1], [1, 0, 0]], [[1, 1, 0], [0, 0, 0]]]
 
 
 def test_a_token_that_equals_the_padding_is_not_masked() -> None:
-    batch = collate(Examples([[0, 5, 0]], np.array([0])), np.array([0]), pad_id=0)
-    assert batch.inputs["attention_mask"].tolist() == [[1, 1, 1]]
+    [[sample]] = collate([(Examples([[0, 5, 0]], np.array([0])), np.array([0]))], pad_id=0).mask.tolist()
+    assert sample == [1, 1, 1]
 
 
-def test_a_batch_has_the_labels_of_its_samples() -> None:
-    examples = Examples([[1], [2], [3]], np.array([0, 1, 2]))
-    assert collate(examples, np.array([2, 0, 2]), pad_id=0).labels.tolist() == [2, 0, 2]
+def test_a_batch_has_the_labels_of_its_samples_and_0_for_padding() -> None:
+    assert collate(TWO, pad_id=0).labels.tolist() == [[2, 1], [1, 0]]
+
+
+def test_the_samples_of_a_device_weigh_1_together_and_padding_nothing() -> None:
+    assert collate(TWO, pad_id=0).weights.tolist() == [[0.5, 0.5], [1.0, 0.0]]
+
+
+def test_a_batch_is_cut_by_samples_of_every_device() -> None:
+    piece = collate(TWO, pad_id=99).samples(1, 2)
+    assert piece.ids.tolist() == [[[6, 99, 99]], [[99, 99, 99]]]
+    assert piece.labels.tolist() == [[1], [0]]
 
 
 # Texts are remembered

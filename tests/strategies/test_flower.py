@@ -15,11 +15,11 @@ from flwr.serverapp.strategy import (
     Strategy,
 )
 
-from fedpers.engine import CohortGrid, Order, Stamp, quiet
+from fedpers.engine import CohortGrid, Order, Stamp, quiet, Work
 from fedpers.engine.flower import identity, sampling, to_record
 from fedpers.errors import InputError
 from fedpers.evaluation import Scores
-from fedpers.method import State, Update
+from fedpers.method import State
 from fedpers.settings import FederationSettings
 from fedpers.strategies import averages, make
 
@@ -35,7 +35,7 @@ KINDS = {
 class Idle:
     """A crew that is never asked to work."""
 
-    def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[list[Update] | Scores]:
+    def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[Work | Scores]:
         raise AssertionError("nobody was to work")
 
     def states(self, before: Stamp) -> dict[int, State]:

@@ -7,7 +7,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, Strategy
 
-from fedpers.engine import CohortGrid, quiet
+from fedpers.engine import CohortGrid, quiet, Work
 from fedpers.engine.flower import identity, reply, to_arrays, to_record
 from fedpers.errors import InputError
 from fedpers.method import Update

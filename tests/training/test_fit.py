@@ -309,7 +309,7 @@ def test_scores_equal_those_of_one_sample_at_a_time_in_order() -> None:
 
 
 def test_predictions_equal_those_of_one_sample_at_a_time_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedpers.training._PREDICTION_BATCH", 16)
+    monkeypatch.setattr("fedpers.training.prediction._TOGETHER", 16)
     model = opinionated(fresh())
     examples = examples_of(model, 60)  # four batches, of all lengths
     expected = one_by_one(model, examples)

@@ -1,0 +1,36 @@
+"""What a model makes of many people's samples, in common batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedpers.data import Ints
+from fedpers.models import Classifier, Examples, Model
+from fedpers.training.stack import batch_of
+
+Floats = npt.NDArray[np.float32]
+
+_TOGETHER = 256  # samples
+
+
+def logits(model: Model, examples: Examples) -> Floats:
+    """Returns the model's scores of each sample (samples, classes), in the samples' order."""
+    classes = len(model.module.config.id2label or ())
+    scores = np.empty((len(examples), classes), dtype=np.float32)
+    by_length = np.argsort([len(sample) for sample in examples.ids], kind="stable")
+    model.module.train(False)
+    classifier = Classifier(model.module)
+    with torch.inference_mode(), model.autocast():
+        for start in range(0, len(examples), _TOGETHER):
+            rows = by_length[start : start + _TOGETHER]
+            batch = batch_of(model, [(examples, rows)])
+            scores[rows] = classifier(batch.ids[0], batch.mask[0]).float().cpu().numpy()
+    return scores
+
+
+def predict(model: Model, examples: Examples) -> Ints:
+    """Returns the most likely class of each sample (samples,)."""
+    classes: Ints = logits(model, examples).argmax(axis=1)
+    return classes

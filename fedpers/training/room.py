@@ -1,0 +1,51 @@
+"""How many devices train best in one pass, from what they hold and what the machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fedpers.models import Examples, Model, Words
+from fedpers.training.plan import Plan
+
+_FLOAT = 4  # bytes
+_MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}
+_CACHED = 600_000  # numbers in one layer's output up to which larger stacks gain on a CPU; measured
+
+
+def devices_at_once(model: Model, parts: Sequence[Examples], plan: Plan, memory: float) -> int:
+    """Returns how many devices to stack, 1 or more.
+
+    A stack must fit into the memory: parameters, gradients, optimizer moments, and activations as
+    Korthikanti et al. (Reducing Activation Recomputation in Large Transformer Models, MLSys 2023, arXiv
+    2205.05198, equation 1) count them, twice for 4-byte numbers. On a CPU a stack whose layers' outputs no
+    longer fit into its caches gains nothing more, which ends it earlier.
+
+    Args:
+        model: The model.
+        parts: Some typical devices' samples.
+        plan: How each trains.
+        memory: Bytes for one stack.
+    """
+    samples = float(np.mean([min(len(part), plan.batch_size) for part in parts]))
+    tokens = float(np.mean([max(map(len, part.ids)) for part in parts]))
+    config = model.module.config
+    width, layers, heads = config.hidden_size, config.num_hidden_layers, config.num_attention_heads
+    pieces = min(samples, plan.micro_batch or samples)
+    activations = 2 * pieces * tokens * width * layers * (34 + 5 * heads * tokens / width)
+    own = _FLOAT * _trained(model, parts, plan) * (3 + _MOMENTS[plan.optimizer])
+    fitting = memory / (own + activations)
+    if model.module.device.type == "cpu":
+        fitting = min(fitting, _CACHED / (pieces * tokens * width))
+    return max(1, int(fitting))
+
+
+def _trained(model: Model, parts: Sequence[Examples], plan: Plan) -> float:
+    """Returns how many numbers a device trains."""
+    total = sum(p.numel() for p in model.module.parameters() if p.requires_grad)
+    words = Words.of_each(model, parts) if plan.weight_decay == 0 else None
+    if words is None:
+        return total
+    rows = float(np.mean([len(own.index) for own in words]))
+    return total - (words[0].height - rows) * model.module.get_parameter(words[0].table).shape[1]

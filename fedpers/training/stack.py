@@ -1,0 +1,173 @@
+"""Devices trained in one pass: their parameters stacked, the model mapped over the stack.
+
+Many small products of matrices become few large ones. The gradient of the sum of all devices' losses is
+taken outside of `torch.vmap`, which gives each its own, for no loss depends on another's parameters, and is
+faster than mapping the gradient itself. A stack of one skips the mapping and is plain training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from fedpers import seeds
+from fedpers.data import Ints
+from fedpers.models import Batch, Classifier, Examples, KeyedDropout, Model, collate
+from fedpers.training.plan import Plan
+
+Tensors = dict[str, torch.Tensor]
+Taken = tuple[int, torch.Tensor]  # a device's step: its samples, and their mean loss
+
+
+def stacked(starts: Sequence[Mapping[str, npt.NDArray[np.floating]]], device: torch.device) -> Tensors:
+    """Stacks arrays of the same names; tables of fewer rows are filled up with zeros."""
+    stack = {}
+    for name in starts[0]:
+        arrays = [start[name] for start in starts]
+        rows = max(array.shape[:1] for array in arrays)
+        whole = np.zeros((len(arrays), *rows, *arrays[0].shape[1:]), dtype=np.float32)
+        for place, array in zip(whole, arrays, strict=True):
+            place[: len(array)] = array
+        stack[name] = torch.from_numpy(whole).to(device)
+    return stack
+
+
+def train(
+    model: Model,
+    stack: Tensors,
+    parts: Sequence[Examples],
+    plan: Plan,
+    draws: Sequence[np.random.Generator],
+) -> Iterator[list[Taken]]:
+    """Trains a stack in place, all devices that have a step left by one each time it is advanced.
+
+    Args:
+        model: Whose classifier is mapped over the stack.
+        stack: Trainable parameters by name (devices, ...), devices with more steps first.
+        parts: Each device's samples.
+        plan: How each trains.
+        draws: Each device's order of the samples and dropout.
+    """
+    steps = [plan.all_steps(len(part)) for part in parts]
+    feeds = [_feed(len(part), plan, draw) for part, draw in zip(parts, draws, strict=True)]
+    optimizers, losses_of = _Optimizers(stack, plan), _Losses(model)
+    for step in range(steps[0]):
+        counts = [count for count in steps if count > step]
+        rows, keys = zip(*(next(feed) for feed in feeds[: len(counts)]), strict=True)
+        batch = batch_of(model, list(zip(parts, rows, strict=False)))
+        present = {name: tensor[: len(counts)] for name, tensor in stack.items()}
+        losses, gradients = losses_of.gradients(present, batch, keys, plan.micro_batch)
+        rates = [plan.rate(step, count) for count in counts]
+        optimizers.step(gradients, rates)
+        yield [(len(taken), loss) for taken, loss in zip(rows, losses, strict=True)]
+
+
+def _feed(examples: int, plan: Plan, draw: np.random.Generator) -> Iterator[tuple[Ints, int]]:
+    """Gives the rows of each of a device's batches, and a key for its dropout."""
+    while True:
+        order, key = draw.permutation(examples), int(draw.integers(2**32))
+        for number, start in enumerate(range(0, examples, plan.batch_size)):
+            yield order[start : start + plan.batch_size], key + number
+
+
+class _Losses:
+    """The mean loss of every device of a stack, and its gradient."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._classifier = Classifier(model.module)
+        # Under vmap torch gives the padding's row a gradient, which it does not outside.
+        self._padded = {
+            f"{name}.weight": part.padding_idx
+            for name, part in model.module.named_modules()
+            if isinstance(part, nn.Embedding) and part.padding_idx is not None
+        }
+
+    def gradients(
+        self, stack: Tensors, batch: Batch, keys: Sequence[int], micro_batch: int | None
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Returns the losses (devices,), and the gradients of their sum in the order of the stack."""
+        self._model.module.train()
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in stack.items()}
+        key = torch.tensor(keys, dtype=torch.int64, device=batch.ids.device).to(torch.int32)
+        samples = batch.labels.shape[1]
+        size = micro_batch or samples
+        total = torch.zeros(len(keys), device=batch.ids.device)
+        sums: list[torch.Tensor] = []
+        for first in range(0, samples, size):
+            losses = self._losses(leaves, batch.samples(first, first + size), key, first)
+            gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
+            sums = [sum + own for sum, own in zip(sums, gradients, strict=True)] if first else [*gradients]
+            total += losses.detach()
+        for name, gradient in zip(leaves, sums, strict=True):
+            if name in self._padded:
+                gradient[:, self._padded[name]] = 0
+        return total, sums
+
+    def _losses(self, leaves: Tensors, batch: Batch, keys: torch.Tensor, first: int) -> torch.Tensor:
+        def loss(
+            own: Tensors,
+            key: torch.Tensor,
+            ids: torch.Tensor,
+            mask: torch.Tensor,
+            labels: torch.Tensor,
+            weights: torch.Tensor,
+        ) -> torch.Tensor:
+            named = {f"module.{name}": tensor for name, tensor in own.items()}
+            with KeyedDropout(key, first):
+                scores = functional_call(self._classifier, named, (ids, mask))
+            each = functional.cross_entropy(scores.float(), labels, reduction="none")
+            return (each * weights).sum()
+
+        data = keys, batch.ids, batch.mask, batch.labels, batch.weights
+        with seeds.torch_stream(0), self._model.autocast():
+            if len(keys) == 1:  # the same without what mapping costs
+                alone = {name: tensor.squeeze(0) for name, tensor in leaves.items()}
+                return loss(alone, *(part[0] for part in data))[None]
+            losses: torch.Tensor = torch.vmap(loss, randomness="same")(leaves, *data)
+            return losses
+
+
+class _Optimizers:
+    """torch's own optimizer for every device of a stack, over its slices of it."""
+
+    def __init__(self, stack: Tensors, plan: Plan) -> None:
+        self._devices = [list(slices) for slices in zip(*(t.unbind() for t in stack.values()), strict=True)]
+        self._clip = plan.clip
+        groups = [{"params": slices} for slices in self._devices]
+        decay = plan.weight_decay
+        self._optimizer: torch.optim.Optimizer
+        if plan.optimizer == "sgd":
+            self._optimizer = torch.optim.SGD(
+                groups, plan.learning_rate, plan.momentum, weight_decay=decay, fused=True
+            )
+        else:
+            kind = torch.optim.Adam if plan.optimizer == "adam" else torch.optim.AdamW
+            self._optimizer = kind(groups, plan.learning_rate, weight_decay=decay, fused=True)
+
+    def step(self, gradients: Sequence[torch.Tensor], rates: Sequence[float]) -> None:
+        """Moves the first devices of the stack, each by its own gradients at its own rate."""
+        # torch's fused kernels take every tensor for contiguous, which gradients under vmap are not.
+        present = zip(*(gradient.contiguous().unbind() for gradient in gradients), strict=True)
+        for slices, own in zip(self._devices, present, strict=False):
+            for tensor, gradient in zip(slices, own, strict=True):
+                tensor.grad = gradient
+            if self._clip is not None:
+                nn.utils.clip_grad_norm_(slices, self._clip)
+        for slices in self._devices[len(rates) :]:
+            for tensor in slices:
+                tensor.grad = None
+        for group, rate in zip(self._optimizer.param_groups, rates, strict=False):
+            group["lr"] = rate
+        self._optimizer.step()
+
+
+def batch_of(model: Model, parts: Sequence[tuple[Examples, Ints]]) -> Batch:
+    """Returns the samples of some devices at the given positions, where the model works."""
+    return collate(parts, int(model.tokenizer.pad_token_id)).to(model.module.device)
