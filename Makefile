@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PFL := .venv-pfl
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup simulate test format clean
+.PHONY: help setup simulate test benchmark format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,9 +30,22 @@ test: $(READY) ## Set up, then check style and types and run all tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+# pfl-research has an environment of its own, for it takes no part in anything else.
+$(PFL)/.ready:
+	$(PYTHON) -m venv $(PFL)
+	$(PFL)/bin/pip install --quiet --disable-pip-version-check torch -c constraints.txt
+	$(PFL)/bin/pip install --quiet --disable-pip-version-check 'pfl==0.6.*' transformers numpy -c constraints.txt
+	@touch $@
+
+benchmark: $(READY) $(PFL)/.ready ## Set up, then time ours beside Flower, pfl-research and the limit (40 minutes)
+	$(BIN)/python -m fedpers.experiments.benchmarks.engine --pfl-python $(PFL)/bin/python
+	$(BIN)/python -m fedpers.experiments.benchmarks.small_devices --pfl-python $(PFL)/bin/python
+	$(BIN)/python -m fedpers.experiments.benchmarks.personal_fit
+	$(BIN)/python -m fedpers.experiments.benchmarks.growth
+
 format: $(READY) ## Rewrite the code in the project's format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) $(PFL) .mypy_cache .pytest_cache .ruff_cache build *.egg-info

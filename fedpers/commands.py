@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fedpers import comparison, runs
+from fedpers import comparison, runs, verification
 from fedpers.data import open_source
 from fedpers.data.describe import Description
 from fedpers.data.describe import describe as describe_people
@@ -78,6 +79,14 @@ def compare(
     return result
 
 
+def verify(settings: Settings, report: Reporter) -> dict[str, Any]:
+    """Runs a few rounds of a method on every engine and compares what comes out."""
+    build = find(settings.run.method).build
+    checks = [asdict(check) for check in verification.verify(settings, build, report)]
+    agree = all(check["agrees"] for check in checks)
+    return {"method": settings.run.method, "checks": checks, "agree": agree}
+
+
 def describe(settings: Settings) -> Description:
     """Looks at a source without training anything."""
     people, notes = open_source(settings.data, settings.synthetic, settings.run.seed)
@@ -117,6 +126,7 @@ def _simulation_record(setup: Setup, outcome: Outcome, folder: Path) -> dict[str
         "interrupted": outcome.interrupted,
         "missing_replies": outcome.missing,
         "training_samples": outcome.samples,
+        "test_clients": len(outcome.test.persons),
         "test_samples": int(outcome.test.total.sum()),
         **summary,
         "accuracy_std": summary["person_std"],

@@ -71,6 +71,11 @@ def evaluate(message: Message, context: Context) -> Message:
     return Message(RecordDict({"metrics": metrics}), reply_to=message)
 
 
+def clients(settings: str) -> int:
+    """Returns how many clients some settings in TOML have, each of which needs a node."""
+    return len(_worker(settings)[1])
+
+
 class ContextStates:
     """A person's state in Flower's context, which stays on the node; Flower does no round again."""
 
@@ -85,6 +90,14 @@ class ContextStates:
     def write(self, states: Mapping[int, State], at: Stamp) -> None:
         for state in states.values():
             self._records[_STATE] = to_record(state)
+
+    def everyone(self, before: Stamp) -> dict[int, State]:
+        """Not available: a node knows no other."""
+        raise RuntimeError("a node keeps one person's state only")
+
+    def replace(self, states: Mapping[int, State], at: Stamp) -> None:
+        """Not available: Flower goes on with no run that was cut off."""
+        raise RuntimeError("a node's state is Flower's to keep")
 
 
 def _do(task: str, message: Message, context: Context) -> object:

@@ -8,6 +8,7 @@ not, can be set with `--set section.field=value` or in a TOML file.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -136,6 +137,9 @@ class FederationSettings(Section):
         0.0, "Share of a round's devices that never reply, drawn anew each round, in [0, 1).", ge=0, lt=1
     )
     allow_dropout: bool = flag(False, "Leave out a device that fails instead of ending the run.")
+    eval_clients: int | None = flag(
+        None, "Score only so many clients, the first in the seeded order. [all]", ge=1
+    )
     eval_every: int = flag(100, "Rounds between two looks at the validation texts.", ge=1)
 
 
@@ -181,6 +185,9 @@ class EngineSettings(Section):
     workers: int | None = flag(None, "Ray worker processes; 0 works in this process. [one a core]", ge=0)
     ray_address: str | None = flag(None, "An existing Ray cluster's address.")
     threads: int = option(1, "torch threads of a worker.", ge=1)
+    state_folder: str | None = option(
+        None, "Folder for personal states that every node can reach. [in memory]"
+    )
     gpus_per_worker: float = option(
         0.0, "Share of a GPU each worker takes; above 0, models work on GPUs.", ge=0
     )
@@ -328,3 +335,15 @@ def parse_assignment(text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError:
         parsed = value
     return {section: {field: parsed}}
+
+
+def to_toml(settings: Settings) -> str:
+    """Returns settings as a TOML text from which `resolve` makes the same ones."""
+    sections = settings.model_dump()
+    lines = [
+        f"{section}.{field} = {json.dumps(value)}"  # JSON's numbers, strings and booleans are TOML's too
+        for section, fields in {**sections.pop("own"), **sections}.items()
+        for field, value in fields.items()
+        if value is not None
+    ]
+    return "\n".join(lines) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -45,7 +46,7 @@ from fedpers.training import Plan, devices_at_once, fit
 Build = Callable[[Settings], Method]
 
 _TYPICAL = 32  # clients whose samples tell how large a device is
-_COHORTS = 4  # cohorts in a round, at least, so that several workers have something to do
+_TURNS = 4  # cohorts in a round are a multiple of this, so that the usual numbers of workers end together
 _TOLD = 5  # failed devices that are told of, one by one
 _COUNTS = ("best", "best_accuracy", "done", "samples")  # of a run's standing, what a checkpoint keeps as JSON
 
@@ -233,6 +234,11 @@ class _Desk:
     mark: _Mark | None = None
     told: int = 0
 
+    @property
+    def judged(self) -> Ints:
+        """The clients whose texts are scored."""
+        return self.setup.population.clients[: self.setup.settings.federation.eval_clients]
+
     def training_grid(self, phase: int, reduce: bool) -> CohortGrid:
         """Returns the clients as Flower nodes that train."""
         settings, population = self.setup.settings, self.setup.population
@@ -264,7 +270,7 @@ class _Desk:
     def check(self) -> str:
         """Scores the latest parameters on the validation texts, keeps the best, and tells how it stands."""
         now = self.now
-        accuracy = self._score(now.arrays, self.setup.population.clients, "validation").accuracy
+        accuracy = self._score(now.arrays, self.judged, "validation").accuracy
         self.history[-1]["validation-accuracy"] = accuracy
         if accuracy > now.best_accuracy:
             self.now = replace(now, best_arrays=now.arrays, best=now.done, best_accuracy=accuracy)
@@ -343,10 +349,10 @@ class _Desk:
             done=now.done,
             samples=now.samples,
             history=self.history,
-            test=self._score(now.best_arrays, population.clients, "test"),
+            test=self._score(now.best_arrays, self.judged, "test"),
             unseen=unseen,
             ceilings=ceilings(
-                population.people, {int(p): population.positions(p, "test") for p in population.clients}
+                population.people, {int(p): population.positions(p, "test") for p in self.judged}
             ),
             seconds=time.monotonic() - self.start,
             interrupted=self.interrupted,
@@ -455,7 +461,9 @@ def _cohort_size(settings: Settings, method: Method, population: Population, mod
         for p in population.clients[:_TYPICAL]
     ]
     most = devices_at_once(model, typical, Plan.local(settings.local), settings.engine.cohort_memory * 1e9)
-    return max(1, min(most, settings.federation.clients_per_round // _COHORTS))
+    sampled = min(settings.federation.clients_per_round, len(population.clients))
+    cohorts = _TURNS * math.ceil(sampled / (_TURNS * most))
+    return math.ceil(sampled / cohorts)
 
 
 def _encode_all(

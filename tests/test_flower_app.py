@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -8,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
-from safetensors.numpy import load_file
 
 from fedpers.experiments import find, own_sections
 from fedpers.report.progress import Reporter
 from fedpers.settings import resolve
 from fedpers.simulation import prepare, simulate
+from fedpers.stock import simulate_stock
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = """
@@ -35,15 +32,8 @@ engine.cohort_size = 1
 
 def test_flowers_stock_engine_reaches_the_same_weights_as_ours(tmp_path: Path, silent: Reporter) -> None:
     # The stock engine's replies come in any order, so the sums round differently in the last bits.
-    command = [sys.executable, "-m", "tests.stock_flower", SETTINGS, str(tmp_path / "stock"), "4"]
-    environment = {**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    stock = load_file(tmp_path / "stock" / "model" / "model.safetensors")
-
     settings = resolve([tomllib.loads(SETTINGS)], own_sections())
+    stock = simulate_stock(settings, tmp_path / "stock")
     setup = prepare(settings, find("user-identifier").build, silent)
     ours = simulate(setup, silent)
     assert ours.best == 2  # the validation texts are looked at after the last round only

@@ -24,7 +24,10 @@ ORDER = (
     ("simulation",),
     ("comparison",),
     ("experiments",),
-    ("commands", "flags", "flower_app"),
+    ("flower_app",),
+    ("stock",),
+    ("verification",),
+    ("commands", "flags"),
     ("cli",),
     ("__main__",),
 )
@@ -33,9 +36,21 @@ ROWS = {part: row for row, parts in enumerate(ORDER) for part in parts}
 # Which modules may know a library.
 KNOWERS = {
     "ray": ("fedpers.engine",),
-    "flwr": ("fedpers.engine", "fedpers.strategies", "fedpers.method", "fedpers.flower_app"),
-    "transformers": ("fedpers.models", "fedpers.training", "fedpers.clients.user_identifier"),
-    "peft": ("fedpers.models", "fedpers.training", "fedpers.clients.user_identifier"),
+    "flwr": (
+        "fedpers.engine",
+        "fedpers.strategies",
+        "fedpers.method",
+        "fedpers.flower_app",
+        "fedpers.stock",
+        "fedpers.experiments.benchmarks",
+    ),
+    "transformers": (
+        "fedpers.models",
+        "fedpers.training",
+        "fedpers.clients.user_identifier",
+        "fedpers.experiments.benchmarks",
+    ),
+    "peft": ("fedpers.models", "fedpers.training", "fedpers.experiments.benchmarks"),
     "tokenizers": ("fedpers.models", "fedpers.training", "fedpers.clients.user_identifier"),
 }
 

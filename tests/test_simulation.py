@@ -105,10 +105,15 @@ def stateful(settings: Settings) -> Method:
 
 
 @pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("files", [False, True], ids=["memory", "files"])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_personal_state_lasts_over_rounds_phases_and_workers(workers: int, silent: Reporter) -> None:
+def test_personal_state_lasts_over_rounds_phases_and_workers(
+    workers: int, files: bool, tmp_path: Path, silent: Reporter
+) -> None:
     settings = small(
-        engine={"workers": workers}, federation={"clients_per_round": 6}, data={"held_out_people": 2}
+        engine={"workers": workers, "state_folder": str(tmp_path) if files else None},
+        federation={"clients_per_round": 6},
+        data={"held_out_people": 2},
     )
     run = simulate(prepare(settings, stateful, silent), silent)
     assert run.done == 6

@@ -86,7 +86,9 @@ def pool_of(tokenizer: PreTrainedTokenizerBase, kind: IdentifierKind) -> Ints:
         known = set(usable(tokenizer))  # a digit may be unknown to the vocabulary
         return np.array(sorted({ids[-1] for ids in found} & known), dtype=np.int64)
     # The written form of each usable token, without the marks that tokenizers use for word borders.
-    written = {token: str(tokenizer.decode([token])).strip().removeprefix("##") for token in usable(tokenizer)}
+    written = {
+        token: str(tokenizer.decode([token])).strip().removeprefix("##") for token in usable(tokenizer)
+    }
     if kind != "symbols":
         return np.array(list(written), dtype=np.int64)
     pure = [token for token, text in written.items() if text and not any(c.isalnum() for c in text)]
@@ -162,7 +164,8 @@ def _encoded(model: Model, names: list[str]) -> list[list[int]]:
         if not row or seen.setdefault(tuple(row), name) != name:
             other = seen.get(tuple(row), "nobody")
             raise InputError(
-                f"the names {other!r} and {name!r} are the same tokens to this tokenizer: use --identifier tokens"
+                f"the names {other!r} and {name!r} are the same tokens to this tokenizer: "
+                "use --identifier tokens"
             )
     return ids
 

@@ -8,7 +8,7 @@ from fedpers.engine.grid import CohortGrid
 from fedpers.engine.memory import Notes, Numbers, recall, remind
 from fedpers.engine.reduction import mean
 from fedpers.engine.rounds import Round, federate
-from fedpers.engine.states import LATEST, MemoryStates, Stamp, StateStore
+from fedpers.engine.states import LATEST, FileStates, MemoryStates, Stamp, StateStore
 from fedpers.engine.worker import Order, Site, Work, Worker
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "CohortGrid",
     "Crew",
     "Dropouts",
+    "FileStates",
     "LocalCrew",
     "MemoryStates",
     "Notes",

@@ -11,13 +11,16 @@ import os
 import socket
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
 from typing import Any, Protocol
 
 import ray
 import torch
 from ray.exceptions import RayActorError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from fedpers.engine.states import MemoryStates, Stamp
+from fedpers.engine.states import FileStates, MemoryStates, Stamp, StateStore
 from fedpers.engine.worker import Order, Site, Work, Worker
 from fedpers.errors import FedpersError, InputError
 from fedpers.evaluation import Scores
@@ -51,10 +54,10 @@ class Crew(Protocol):
 class LocalCrew:
     """One worker in this process, for debuggers, notebooks and small tests."""
 
-    def __init__(self, site: Site) -> None:
-        """Makes the worker."""
+    def __init__(self, site: Site, states: StateStore | None = None) -> None:
+        """Makes the worker; personal states stay in this process unless a store is given."""
         self._threads = torch.get_num_threads()
-        self._states = MemoryStates()
+        self._states: StateStore = states or MemoryStates()
         self._worker = Worker(site, self._states)
 
     def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[Work | Scores]:
@@ -64,7 +67,7 @@ class LocalCrew:
         return self._states.everyone(before)
 
     def restore(self, states: Mapping[int, State], at: Stamp) -> None:
-        self._states.write(states, at)
+        self._states.replace(states, at)
 
     def close(self) -> None:
         torch.set_num_threads(self._threads)
@@ -77,12 +80,20 @@ class RayCrew:
     round before, so a cohort done twice ends as if done once.
     """
 
-    def __init__(self, site: Site, settings: EngineSettings) -> None:
-        """Starts Ray if it is not running, and the workers."""
+    def __init__(self, site: Site, settings: EngineSettings, states: StateStore | None = None) -> None:
+        """Starts Ray if it is not running, and the workers.
+
+        Args:
+            site: What workers are made from.
+            settings: How many there are, and where.
+            states: A store that all workers can reach; by default an actor keeps the states.
+        """
         _start_ray(settings)
-        self._states: Any = ray.remote(MemoryStates).options(num_cpus=0).remote()
-        self._make = ray.remote(Worker).options(num_cpus=0, num_gpus=settings.gpus_per_worker)
-        self._site, self._store = ray.put(site), _RemoteStates(self._states)
+        self._keeper: Any = None if states else ray.remote(MemoryStates).options(num_cpus=0).remote()
+        self._store: StateStore = states or _RemoteStates(self._keeper)
+        self._make, self._gpus = ray.remote(Worker), settings.gpus_per_worker
+        self._places = cycle(_places())
+        self._site = ray.put(site)
         self._actors = [self._hire() for _ in range(worker_count(settings))]
 
     def do(self, order: Order, cohorts: Sequence[Sequence[int]]) -> Iterator[Work | Scores]:
@@ -113,18 +124,19 @@ class RayCrew:
             yield finished.pop(position)
 
     def states(self, before: Stamp) -> dict[int, State]:
-        kept: dict[int, State] = ray.get(self._states.everyone.remote(before))
-        return kept
+        return self._store.everyone(before)
 
     def restore(self, states: Mapping[int, State], at: Stamp) -> None:
-        self._store.write(states, at)
+        self._store.replace(states, at)
 
     def close(self) -> None:
-        for actor in (*self._actors, self._states):
+        for actor in (*self._actors, *([self._keeper] if self._keeper else [])):
             ray.kill(actor)
 
     def _hire(self) -> Any:
-        return self._make.remote(self._site, self._store)
+        place = NodeAffinitySchedulingStrategy(next(self._places), soft=True)
+        made = self._make.options(num_cpus=0, num_gpus=self._gpus, scheduling_strategy=place)
+        return made.remote(self._site, self._store)
 
     def _replace(self, dead: Any) -> Any:
         new = self._hire()
@@ -146,15 +158,34 @@ class _RemoteStates:
         if states:
             ray.get(self._actor.write.remote(dict(states), at))
 
+    def everyone(self, before: Stamp) -> dict[int, State]:
+        found: dict[int, State] = ray.get(self._actor.everyone.remote(before))
+        return found
+
+    def replace(self, states: Mapping[int, State], at: Stamp) -> None:
+        ray.get(self._actor.replace.remote(dict(states), at))
+
 
 def hire(site: Site, settings: EngineSettings) -> Crew:
     """Returns the crew that the settings ask for."""
-    return LocalCrew(site) if settings.workers == 0 else RayCrew(site, settings)
+    states = FileStates(Path(settings.state_folder)) if settings.state_folder else None
+    return LocalCrew(site, states) if settings.workers == 0 else RayCrew(site, settings, states)
 
 
 def worker_count(settings: EngineSettings) -> int:
-    """Returns how many workers there are: what was asked for, or one a core of this machine."""
-    return len(os.sched_getaffinity(0)) if settings.workers is None else settings.workers
+    """Returns how many workers there are: what was asked for, or one a core of the machine or cluster."""
+    if settings.workers is not None:
+        return settings.workers
+    here = len(os.sched_getaffinity(0))
+    return len(_places()) if settings.ray_address else here
+
+
+def _places() -> list[str]:
+    """Returns the cluster's nodes in turn, each as often as it has cores."""
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # theirs
+    cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in alive}
+    turns = range(max(cores.values(), default=0))
+    return [node for turn in turns for node, count in cores.items() if count > turn] or list(cores)
 
 
 def _start_ray(settings: EngineSettings) -> None:

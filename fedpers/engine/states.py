@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from safetensors.numpy import load_file, save
+
+from fedpers.errors import InputError
 from fedpers.method import State
+
+_SUFFIX = ".safetensors"
 
 Stamp = tuple[int, int]  # phase and round, in which a state was written
 LATEST: Stamp = (sys.maxsize, 0)  # later than any round
@@ -27,6 +35,14 @@ class StateStore(Protocol):
         """Keeps the states of some people as of a round, and no more than one earlier state of each."""
         ...
 
+    def everyone(self, before: Stamp) -> dict[int, State]:
+        """Returns the latest state of an earlier round of everyone who has one."""
+        ...
+
+    def replace(self, states: Mapping[int, State], at: Stamp) -> None:
+        """Forgets everything and keeps these states."""
+        ...
+
 
 class MemoryStates:
     """States in the memory of this process."""
@@ -44,9 +60,74 @@ class MemoryStates:
             self._states[person] = [*earlier[-1:], (at, state)]
 
     def everyone(self, before: Stamp) -> dict[int, State]:
-        """Returns the latest state of an earlier round of everyone who has one."""
         latest = {person: self._latest(person, before) for person in self._states}
         return {person: state for person, state in latest.items() if state is not None}
 
+    def replace(self, states: Mapping[int, State], at: Stamp) -> None:
+        self._states.clear()
+        self.write(states, at)
+
     def _latest(self, person: int, before: Stamp) -> State | None:
         return next((state for at, state in reversed(self._states.get(person, [])) if at < before), None)
+
+
+class FileStates:
+    """States in a folder that every node of a cluster can reach, a file for each person and round."""
+
+    def __init__(self, folder: Path) -> None:
+        """Takes the folder; states of an earlier run in it are removed.
+
+        Raises:
+            InputError: It holds something else, or cannot be written.
+        """
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            others = [path.name for path in folder.iterdir() if not path.name.isdecimal()]
+            if others:
+                raise InputError(
+                    f"{folder} holds {others[0]}, which is no personal state: name a folder of its own"
+                )
+            self.replace({}, (0, 0))
+        except OSError as error:
+            raise InputError(f"cannot keep personal states in {folder}: {error.strerror}") from error
+
+    def read(self, persons: Sequence[int], before: Stamp) -> list[State | None]:
+        return [self._latest(person, before) for person in persons]
+
+    def write(self, states: Mapping[int, State], at: Stamp) -> None:
+        for person, state in states.items():
+            home = self._home(person)
+            home.mkdir(parents=True, exist_ok=True)
+            unfinished = home / "unfinished"
+            unfinished.write_bytes(save({name: np.ascontiguousarray(array) for name, array in state.items()}))
+            unfinished.replace(home / f"{at[0]}-{at[1]}{_SUFFIX}")
+            stamps = _stamps(home)
+            earlier = [stamp for stamp in stamps if stamp < at]
+            for stamp in set(stamps) - {at, *earlier[-1:]}:
+                (home / f"{stamp[0]}-{stamp[1]}{_SUFFIX}").unlink()
+
+    def everyone(self, before: Stamp) -> dict[int, State]:
+        people = sorted(int(home.name) for home in self._folder.glob("*/*") if home.name.isdecimal())
+        found = zip(people, self.read(people, before), strict=True)
+        return {person: state for person, state in found if state is not None}
+
+    def replace(self, states: Mapping[int, State], at: Stamp) -> None:
+        for part in self._folder.glob("*"):
+            shutil.rmtree(part)
+        self.write(states, at)
+
+    def _latest(self, person: int, before: Stamp) -> State | None:
+        home = self._home(person)
+        earlier = [stamp for stamp in _stamps(home) if stamp < before]
+        return load_file(home / f"{earlier[-1][0]}-{earlier[-1][1]}{_SUFFIX}") if earlier else None
+
+    def _home(self, person: int) -> Path:
+        # A thousand people a folder: file systems are slow with a million entries in one.
+        return self._folder / f"{person // 1000}" / f"{person}"
+
+
+def _stamps(home: Path) -> list[Stamp]:
+    """Returns when a person's states were written, in order."""
+    parts = (path.name.removesuffix(_SUFFIX).split("-") for path in home.glob(f"*{_SUFFIX}"))
+    return sorted((int(phase), int(number)) for phase, number in parts)

@@ -5,6 +5,7 @@ from fedpers.models.classifier import Classifier
 from fedpers.models.dropout import KeyedDropout
 from fedpers.models.encoding import Batch, Examples, collate, encode, pool, special_tokens
 from fedpers.models.loading import TINY, Model, ModelSpec, load, quiet_transformers, specify
+from fedpers.models.prompts import PromptedEmbedding, add_prompt
 from fedpers.models.words import Words
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "KeyedDropout",
     "Model",
     "ModelSpec",
+    "PromptedEmbedding",
     "Rows",
     "Trained",
     "Words",
+    "add_prompt",
     "collate",
     "digest",
     "encode",

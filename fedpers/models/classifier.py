@@ -17,10 +17,16 @@ from transformers import PreTrainedModel
 class Classifier(nn.Module):
     """A sequence classifier whose scores do not depend on padding."""
 
-    def __init__(self, module: PreTrainedModel) -> None:
-        """Wraps transformers' sequence classifier, whose parameters it shares."""
+    def __init__(self, module: PreTrainedModel, *, own_mask: bool = False) -> None:
+        """Wraps a classifier.
+
+        Args:
+            module: transformers' sequence classifier, whose parameters are shared.
+            own_mask: Whether to leave the mask to the module, which then cannot be mapped.
+        """
         super().__init__()
         self.module = module
+        self._own_mask = own_mask
         self._causal = any(getattr(part, "is_causal", False) for part in module.modules())
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -30,6 +36,8 @@ class Classifier(nn.Module):
             ids: Token ids (samples, tokens), padded at the end.
             mask: 1 for a token, 0 for padding (samples, tokens).
         """
+        if self._own_mask:
+            return _tensor(self.module(input_ids=ids, attention_mask=mask).logits)
         tokens = ids.shape[1]
         square = torch.ones(tokens, tokens, dtype=torch.bool, device=ids.device)
         text = mask.bool()[:, None, None, :]
@@ -60,6 +68,35 @@ class Classifier(nn.Module):
     def _options(self) -> dict[str, Any]:
         """Turns off the cache of generation where the model has one."""
         return {"use_cache": False} if hasattr(self.module.config, "use_cache") else {}
+
+
+def takes_masks(module: PreTrainedModel, short: list[int], long: list[int], pad_id: int) -> bool:
+    """Tells whether a model scores padded texts through `Classifier` as it does by itself, unpadded.
+
+    Some architectures (DeBERTa, OPT, those with local attention) read a mask of four dimensions in another
+    way, and would be wrong without a word.
+
+    Args:
+        module: The sequence classifier.
+        short: Token ids of a text.
+        long: Token ids of a longer one.
+        pad_id: Token id of the padding.
+    """
+    training, device = module.training, module.device
+    padded = [*short, *[pad_id] * (len(long) - len(short))]
+    mask = [[1] * len(short) + [0] * (len(long) - len(short)), [1] * len(long)]
+    module.train(False)
+    try:
+        with torch.inference_mode():
+            own = [module(torch.tensor([ids], device=device)).logits for ids in (short, long)]
+            ours = Classifier(module)(
+                torch.tensor([padded, long], device=device), torch.tensor(mask, device=device)
+            )
+    except (RuntimeError, ValueError, IndexError):
+        return False
+    finally:
+        module.train(training)
+    return torch.allclose(ours, torch.cat(own), rtol=1e-3, atol=1e-3)
 
 
 def _additive(allowed: torch.Tensor) -> torch.Tensor:

@@ -28,6 +28,7 @@ from transformers.utils import logging
 
 from fedpers import seeds
 from fedpers.errors import InputError
+from fedpers.models.classifier import Classifier, takes_masks
 from fedpers.models.wordpiece import train_wordpiece
 from fedpers.settings import ModelSettings
 
@@ -37,6 +38,7 @@ _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _OTHER_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 _REMEMBERED = 200_000  # texts whose tokens a process keeps
 _TINY_POSITIONS = 128
+_PROBE = 160  # words of a text on which masks are tried; more than local attention reaches
 _PLAIN_CHARACTERS = string.ascii_lowercase + string.digits + string.punctuation
 
 
@@ -72,13 +74,19 @@ class Model:
         tokenizer: Its tokenizer.
         max_tokens: Longest input in tokens, special tokens included.
         precision: What products of matrices are computed in; parameters are float32.
+        stackable: Whether devices can be trained in one pass; if not they train one after another.
     """
 
     module: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     max_tokens: int
     precision: Literal["float32", "bfloat16"] = "float32"
+    stackable: bool = True
     _known: dict[str, list[int]] = field(default_factory=dict, repr=False, compare=False)
+
+    def classifier(self) -> Classifier:
+        """Returns the module as one function of ids and mask, with the same parameters."""
+        return Classifier(self.module, own_mask=not self.stackable)
 
     def autocast(self) -> torch.autocast:
         """Returns the context in which the model is to compute."""
@@ -157,7 +165,12 @@ def load(spec: ModelSpec, device: str = "cpu") -> Model:
             f"{entries}: they do not belong together"
         )
     module.to(torch.device(device))  # type: ignore[arg-type]  # transformers' wrapper hides self
-    return Model(module, tokenizer, _longest(spec.settings, config), spec.settings.precision)
+    longest = _longest(spec.settings, config)
+    short, long = (
+        tokenizer("a " * words, truncation=True, max_length=longest)["input_ids"] for words in (2, _PROBE)
+    )
+    stackable = takes_masks(module, short, long, int(config.pad_token_id))
+    return Model(module, tokenizer, longest, spec.settings.precision, stackable)
 
 
 def quiet_transformers() -> None:

@@ -19,7 +19,7 @@ def simulation_table(result: Mapping[str, Any]) -> RenderableType:
     table.add_column("test accuracy")
     table.add_column("", justify="right")
     table.add_row(
-        f"pooled over {result['test_samples']:,} texts of {result['clients']:,} people",
+        f"pooled over {result['test_samples']:,} texts of {result['test_clients']:,} people",
         _rate(result["accuracy"]),
     )
     table.add_row("mean over people", _rate(result["person_mean"]))
@@ -50,8 +50,11 @@ def _ceiling_notes(result: Mapping[str, Any]) -> list[str]:
 
 
 def _run_notes(result: Mapping[str, Any]) -> list[str]:
+    missing = result["missing_replies"]
+    lost = [f"{missing:,} times a device that was sampled did not reply."] if missing else []
     state = "Interrupted after" if result["interrupted"] else "Finished"
     return [
+        *lost,
         f"{state} {result['rounds']} rounds in {result['seconds']:.0f} s; parameters are those of round "
         f"{result['best_round']}.",
         f"Run folder: {result['run']}",
@@ -86,6 +89,19 @@ def comparison_table(result: Mapping[str, Any]) -> RenderableType:
     if result.get("run"):
         parts.append(Text(f"Run folder: {result['run']}"))
     return Group(*parts)
+
+
+def verification_table(result: Mapping[str, Any]) -> RenderableType:
+    """Returns how the engines agree."""
+    table = _table(f"{result['method']}: weights after a few rounds")
+    for column in ("engine", "compared with", "agreement"):
+        table.add_column(column, no_wrap=True)
+    for check in result["checks"]:
+        apart = f"largest difference {check['largest_difference']:.1e}"
+        agreement = "the same bits" if check["identical"] else apart
+        mark = "" if check["agrees"] else ": DISAGREES"
+        table.add_row(check["engine"], check["reference"], f"{agreement}{mark}")
+    return table
 
 
 def _difference_table(result: Mapping[str, Any]) -> Table:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from fedpers.data import Ints
-from fedpers.models import Classifier, Examples, Model
+from fedpers.models import Examples, Model
 from fedpers.training.stack import batch_of
 
 Floats = npt.NDArray[np.float32]
@@ -21,7 +21,7 @@ def logits(model: Model, examples: Examples) -> Floats:
     scores = np.empty((len(examples), classes), dtype=np.float32)
     by_length = np.argsort([len(sample) for sample in examples.ids], kind="stable")
     model.module.train(False)
-    classifier = Classifier(model.module)
+    classifier = model.classifier()
     with torch.inference_mode(), model.autocast():
         for start in range(0, len(examples), _TOGETHER):
             rows = by_length[start : start + _TOGETHER]

@@ -28,6 +28,8 @@ def devices_at_once(model: Model, parts: Sequence[Examples], plan: Plan, memory:
         plan: How each trains.
         memory: Bytes for one stack.
     """
+    if not model.stackable:
+        return 1
     samples = float(np.mean([min(len(part), plan.batch_size) for part in parts]))
     tokens = float(np.mean([max(map(len, part.ids)) for part in parts]))
     config = model.module.config

@@ -2,12 +2,14 @@
 
 Many small products of matrices become few large ones. The gradient of the sum of all devices' losses is
 taken outside of `torch.vmap`, which gives each its own, for no loss depends on another's parameters, and is
-faster than mapping the gradient itself. A stack of one skips the mapping and is plain training.
+faster than mapping the gradient itself. A stack of one, and a model that cannot be
+mapped, skip the mapping, which then is plain training of one device after another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,7 @@ from torch.nn import functional
 
 from fedpers import seeds
 from fedpers.data import Ints
-from fedpers.models import Batch, Classifier, Examples, KeyedDropout, Model, collate
+from fedpers.models import Batch, Examples, KeyedDropout, Model, collate
 from fedpers.training.plan import Plan
 
 Tensors = dict[str, torch.Tensor]
@@ -81,7 +83,7 @@ class _Losses:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._classifier = Classifier(model.module)
+        self._classifier = model.classifier()
         # Under vmap torch gives the padding's row a gradient, which it does not outside.
         self._padded = {
             f"{name}.weight": part.padding_idx
@@ -127,11 +129,18 @@ class _Losses:
 
         data = keys, batch.ids, batch.mask, batch.labels, batch.weights
         with seeds.torch_stream(0), self._model.autocast():
-            if len(keys) == 1:  # the same without what mapping costs
-                alone = {name: tensor.squeeze(0) for name, tensor in leaves.items()}
-                return loss(alone, *(part[0] for part in data))[None]
+            if len(keys) == 1 or not self._model.stackable:  # the same without what mapping costs
+                return torch.stack([loss(*device) for device in _apart(leaves, data)])
             losses: torch.Tensor = torch.vmap(loss, randomness="same")(leaves, *data)
             return losses
+
+
+def _apart(stack: Tensors, data: Sequence[torch.Tensor]) -> Iterator[tuple[Any, ...]]:
+    """Gives each device's own parameters and data."""
+    for k in range(len(data[0])):
+        # Where there is only one, its gradient then is a view of the stack's and no copy.
+        own = {name: t.squeeze(0) if len(t) == 1 else t[k] for name, t in stack.items()}
+        yield own, *(part[k] for part in data)
 
 
 class _Optimizers:

@@ -1,7 +1,22 @@
-import numpy as np
+import pickle
+from pathlib import Path
 
-from fedpers.engine import LATEST, MemoryStates
+import numpy as np
+import pytest
+
+from fedpers.engine import LATEST, FileStates, MemoryStates, StateStore
+from fedpers.errors import InputError
+from fedpers.experiments import find
 from fedpers.method import State
+from fedpers.models import digest
+from fedpers.report.progress import Reporter
+from fedpers.simulation import prepare, simulate
+from tests.conftest import small
+
+
+@pytest.fixture(params=["memory", "files"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> StateStore:
+    return MemoryStates() if request.param == "memory" else FileStates(tmp_path / "states")
 
 
 def state(number: int) -> State:
@@ -9,21 +24,19 @@ def state(number: int) -> State:
 
 
 def numbers(
-    store: MemoryStates, before: tuple[int, int], persons: tuple[int, ...] = (0, 1)
+    store: StateStore, before: tuple[int, int], persons: tuple[int, ...] = (0, 1)
 ) -> list[int | None]:
     return [None if kept is None else int(kept["a"][0]) for kept in store.read(persons, before)]
 
 
-def test_a_round_reads_what_earlier_rounds_wrote() -> None:
-    store = MemoryStates()
+def test_a_round_reads_what_earlier_rounds_wrote(store: StateStore) -> None:
     store.write({0: state(10)}, at=(0, 1))
     assert numbers(store, (0, 1)) == [None, None]
     assert numbers(store, (0, 2)) == [10, None]
     assert numbers(store, LATEST) == [10, None]
 
 
-def test_a_round_done_again_reads_what_it_read_before_and_its_last_writing_counts() -> None:
-    store = MemoryStates()
+def test_a_round_done_again_reads_what_it_read_before_and_its_last_writing_counts(store: StateStore) -> None:
     store.write({0: state(10)}, at=(0, 1))
     store.write({0: state(20)}, at=(0, 2))
     assert numbers(store, (0, 2)) == [10, None]
@@ -32,23 +45,61 @@ def test_a_round_done_again_reads_what_it_read_before_and_its_last_writing_count
     assert numbers(store, (0, 3)) == [21, None]
 
 
-def test_a_phase_goes_on_from_the_last_round_of_the_phase_before() -> None:
-    store = MemoryStates()
+def test_a_phase_goes_on_from_the_last_round_of_the_phase_before(store: StateStore) -> None:
     store.write({0: state(1), 1: state(2)}, at=(0, 9))
     assert numbers(store, (1, 1)) == [1, 2]
 
 
-def test_no_more_than_one_earlier_state_is_kept() -> None:
-    store = MemoryStates()
+def test_no_more_than_one_earlier_state_is_kept(store: StateStore) -> None:
     for number in range(1, 50):
         store.write({0: state(number)}, at=(0, number))
-    assert len(store._states[0]) == 2
     assert numbers(store, (0, 49)) == [48, None]
+    assert numbers(store, (0, 48)) == [None, None]
 
 
-def test_everyone_who_has_a_state_is_listed_as_of_a_round() -> None:
-    store = MemoryStates()
+def test_everyone_who_has_a_state_is_listed_as_of_a_round(store: StateStore) -> None:
     store.write({3: state(1)}, at=(0, 1))
     store.write({3: state(2), 4: state(7)}, at=(0, 2))
     assert {person: int(kept["a"][0]) for person, kept in store.everyone((0, 2)).items()} == {3: 1}
     assert {person: int(kept["a"][0]) for person, kept in store.everyone(LATEST).items()} == {3: 2, 4: 7}
+
+
+def test_a_store_is_replaced_as_a_whole_when_a_run_goes_on(store: StateStore) -> None:
+    store.write({0: state(1), 1: state(1)}, at=(0, 3))
+    store.replace({1: state(5)}, at=(0, 2))
+    assert numbers(store, LATEST) == [None, 5]
+
+
+def test_files_keep_every_kind_of_array_and_empty_states(tmp_path: Path) -> None:
+    kept: State = {"ids": np.arange(4), "matrix": np.eye(3, dtype=np.float32).T, "flag": np.array(True)}
+    FileStates(tmp_path).write({7: kept, 8: {}}, at=(0, 1))
+    store = pickle.loads(pickle.dumps(FileStates.__new__(FileStates)))  # a worker's copy removes nothing
+    store._folder = tmp_path
+    found, nothing = store.read([7, 8], LATEST)
+    assert found is not None
+    assert nothing == {}
+    assert all(
+        np.array_equal(found[name], array) and found[name].dtype == array.dtype
+        for name, array in kept.items()
+    )
+
+
+def test_states_of_an_earlier_run_are_removed_but_nothing_else(tmp_path: Path) -> None:
+    FileStates(tmp_path).write({7: state(1)}, at=(0, 1))
+    assert FileStates(tmp_path).read([7], LATEST) == [None]
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match=r"holds thesis.txt, which is no personal state"):
+        FileStates(tmp_path)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_with_states_in_files_is_the_run_with_them_in_memory(
+    workers: int, tmp_path: Path, silent: Reporter
+) -> None:
+    def weights(**engine: object) -> str:
+        settings = small(engine={"cohort_size": 2, **engine})
+        return digest(simulate(prepare(settings, find("user-identifier").build, silent), silent).arrays)
+
+    assert weights() == weights(workers=workers, state_folder=str(tmp_path))

@@ -13,7 +13,9 @@ def test_every_file_of_the_folder_is_a_method_under_its_own_name() -> None:
 
 
 def test_a_methods_own_settings_reach_its_client() -> None:
-    settings = resolve([{"user_identifier": {"identifier": "digits", "identifier_length": 7}}], own_sections())
+    settings = resolve(
+        [{"user_identifier": {"identifier": "digits", "identifier_length": 7}}], own_sections()
+    )
     client = find("user-identifier").build(settings).client
     assert (client.kind, client.length) == ("digits", 7)  # type: ignore[attr-defined]  # this method's client
 

@@ -15,7 +15,7 @@ from flwr.serverapp.strategy import (
     Strategy,
 )
 
-from fedpers.engine import CohortGrid, Order, Stamp, quiet, Work
+from fedpers.engine import CohortGrid, Order, Stamp, Work, quiet
 from fedpers.engine.flower import identity, sampling, to_record
 from fedpers.errors import InputError
 from fedpers.evaluation import Scores

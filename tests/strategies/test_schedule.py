@@ -1,5 +1,6 @@
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, Strategy
 
-from fedpers.engine import CohortGrid, quiet, Work
+from fedpers.engine import CohortGrid, quiet
 from fedpers.engine.flower import identity, reply, to_arrays, to_record
 from fedpers.errors import InputError
 from fedpers.method import Update
@@ -78,7 +79,7 @@ def test_a_schedule_starts_at_the_peak_and_falls_towards_nothing(share: object) 
     assert callable(share)
     values = [share(done / 100) for done in range(100)]
     assert values[0] == 1
-    assert all(earlier > later > 0 for earlier, later in zip(values, values[1:], strict=False))
+    assert all(earlier > later > 0 for earlier, later in pairwise(values))
 
 
 def test_a_constant_rate_is_flowers_strategy_untouched() -> None:

@@ -14,6 +14,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     BartConfig,
     BertConfig,
+    DebertaV2Config,
     DistilBertConfig,
     GPT2Config,
     LlamaConfig,
@@ -25,7 +26,8 @@ from transformers import (
 
 from fedpers.errors import FedpersError
 from fedpers.models import Arrays, Examples, Model, extract, insert, whole
-from fedpers.training import Pass, Plan, fit_devices, logits
+from fedpers.models.classifier import takes_masks
+from fedpers.training import Pass, Plan, devices_at_once, fit_devices, logits
 
 SIZE: dict[str, Any] = {"vocab_size": 300, "num_labels": 3}
 BERT: dict[str, Any] = {
@@ -151,6 +153,35 @@ def test_scores_are_transformers_own(kind: str) -> None:
     for part in people(kind, 4):
         expected = [model.module(torch.tensor([ids])).logits[0].tolist() for ids in part.ids]
         np.testing.assert_allclose(logits(model, part), expected, rtol=0, atol=1e-5)
+
+
+def deberta() -> Model:
+    torch.manual_seed(0)
+    config = DebertaV2Config(**BERT, relative_attention=True, pos_att_type=["p2c", "c2p"])
+    module = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]  # theirs
+    assert isinstance(module, PreTrainedModel)
+    return Model(module, Padding(0), 16, stackable=False)  # type: ignore[arg-type]  # enough of one
+
+
+def test_it_is_noticed_that_a_model_reads_masks_in_another_way() -> None:
+    assert not takes_masks(deberta().module, [5, 6, 7], list(range(5, 25)), pad_id=0)
+    assert all(
+        takes_masks(model_of(kind).module, [5, 6, *end], [*range(5, 25), *end], KINDS[kind][0].pad_token_id)
+        for kind in KINDS
+        for end in [[END[kind]] if kind in END else []]
+    )
+
+
+def test_a_model_that_cannot_be_stacked_trains_one_device_after_another() -> None:
+    model, parts = deberta(), people("bert", 4)
+    together = fitted(model, parts, PLANS["sgd"], range(4))
+    for person in range(4):
+        [(alone, _)] = fitted(model, parts, PLANS["sgd"], [person])
+        assert largest_difference(together[person][0], alone) < 1e-6
+    assert devices_at_once(model, parts, PLANS["sgd"], memory=1e12) == 1
+    model.module.train(False)
+    expected = [model.module(torch.tensor([ids])).logits[0].tolist() for ids in parts[0].ids]
+    np.testing.assert_allclose(logits(model, parts[0]), expected, rtol=0, atol=1e-5)
 
 
 def test_an_encoder_decoder_reads_the_class_at_the_last_end_of_text() -> None:

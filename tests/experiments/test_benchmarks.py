@@ -1,0 +1,93 @@
+import json
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from fedpers.experiments import find
+from fedpers.experiments.benchmarks import engine, growth, personal_fit
+from fedpers.experiments.benchmarks.measure import Contender, Timing, in_turn, show
+from fedpers.experiments.benchmarks.workload import Workload
+from fedpers.models import encode, extract, insert, load, whole
+from fedpers.report.progress import Reporter
+from fedpers.simulation import Setup, prepare
+from fedpers.training import Plan, fit_devices
+
+WORK = Workload(clients=6, per_round=4, samples=8, tokens=10, layers=1, width=64, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def setup() -> Iterator[Setup]:
+    with WORK.model_folder() as folder:
+        settings = WORK.settings(folder, engine={"workers": 0})
+        yield prepare(settings, find("conventional").build, Reporter(silent=True))
+
+
+def test_every_device_has_the_samples_and_tokens_that_the_workload_names(setup: Setup) -> None:
+    model = load(setup.spec)
+    assert model.module.config.vocab_size == 30_522
+    for person in setup.population.clients:
+        part = encode(model, setup.population.samples(int(person), "train"))
+        assert [len(ids) for ids in part.ids] == [10] * 8
+        assert model.tokenizer.unk_token_id not in np.array(part.ids)
+
+
+def test_the_plain_loop_trains_what_ours_trains(setup: Setup) -> None:
+    # One full batch, so that the order of samples does not matter.
+    model = load(setup.spec)
+    part = encode(model, setup.population.samples(0, "train"))
+    plan = Plan("sgd", WORK.local_lr, epochs=1, batch_size=8)
+    [(trained, _)] = fit_devices(model, [setup.base], [part], plan, [np.random.default_rng(0)])
+    insert(model.module, setup.base)
+    engine.train_alone(model, part, WORK)
+    for name, array in extract(model.module).items():
+        np.testing.assert_allclose(whole(trained, setup.base)[name], array, rtol=0, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("personalise", [personal_fit.lora, personal_fit.vector])
+def test_the_plain_fit_trains_what_ours_trains(personalise: object) -> None:
+    with WORK.model_folder() as folder:
+        model = personal_fit.personalised(folder, WORK, "cpu", personalise)  # type: ignore[arg-type]  # one of two
+        [part] = personal_fit.people(model, WORK, 1)
+    start = extract(model.module)
+    assert sum(array.size for array in start.values()) < 5_000
+    [(trained, _)] = fit_devices(model, [start], [part], personal_fit.PLAN, [np.random.default_rng(0)])
+    personal_fit.fit_alone(model, part)
+    for name, array in extract(model.module).items():
+        np.testing.assert_allclose(whole(trained, start)[name], array, rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_contenders_work_in_turn_and_their_median_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    order: list[str] = []
+
+    def contender(name: str, seconds: list[float]) -> Contender:
+        def work() -> float:
+            order.append(name)
+            return seconds.pop(0)
+
+        return work
+
+    timings = in_turn({"a": contender("a", [3, 1, 2]), "limit": contender("limit", [1, 1, 4])}, 3)
+    assert order == ["a", "limit"] * 3
+    assert timings == [Timing("a", (3, 1, 2)), Timing("limit", (1, 1, 4))]
+    capsys.readouterr()
+    show("engine", timings, "limit", as_json=True)
+    assert json.loads(capsys.readouterr().out)["seconds"] == {"a": 2, "limit": 1}
+    show("engine", timings, "limit", as_json=False)
+    assert "2.00" in capsys.readouterr().out
+
+
+def test_rounds_of_ours_and_of_the_limit_take_time(setup: Setup) -> None:
+    with engine.ours(setup) as round_of_ours:
+        assert round_of_ours() > 0
+    assert engine.limit(setup, WORK)() > 0
+    assert engine.plain_loop(setup, WORK)() > 0
+
+
+def test_memory_counts_a_process_and_its_children() -> None:
+    # A child that holds 200 million bytes for a second.
+    hold = "import time; block = bytearray(b'x') * 200_000_000; time.sleep(1)"
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}], check=True)"
+    _, gigabytes = growth.watched([sys.executable, "-c", start])
+    assert 0.2 < gigabytes < 0.5
