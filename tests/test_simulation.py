@@ -32,7 +32,9 @@ def outcome(settings: Settings, method: str = "user-identifier") -> Outcome:
 def test_a_strategy_that_cannot_work_is_refused_before_the_base_is_trained(
     federation: dict[str, str], silent: Reporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedpers.simulation._train_base", lambda *_: pytest.fail("the base was trained"))
+    monkeypatch.setattr(
+        "fedpers.simulation.setup._train_base", lambda *_: pytest.fail("the base was trained")
+    )
     with pytest.raises(InputError):
         prepare(small(federation=federation), find("conventional").build, silent)
 

@@ -109,9 +109,11 @@ class Worker:
             raise
         except Exception as error:  # a method's own code may raise anything; the message must say where
             failed = self._failed(order, persons)
-            if not (order.allow_dropout and failed):
-                blamed, first = next(((([p], e) for p, e in failed.items())), (list(persons), error))
-                raise DeviceError(f"{self._place(order, blamed)}: {_text(first)}") from error
+            if not failed:
+                raise self._explained(order, persons, error) from error
+            if not order.allow_dropout:
+                person, why = failed.popitem()
+                raise self._explained(order, [person], why) from error
         rest = [person for person in persons if person not in failed]
         work = self._train(order, rest) if rest else Work([])
         return replace(work, missing={person: _text(error) for person, error in failed.items()})
@@ -172,11 +174,11 @@ class Worker:
     def _shared(self, order: Order) -> Shared:
         return Shared(self._model, order.arrays, order.round)
 
-    def _place(self, order: Order, persons: Sequence[int]) -> str:
+    def _explained(self, order: Order, persons: Sequence[int], error: Exception) -> DeviceError:
         """Names the round and the partitions of some people, as Flower numbers them."""
         partitions = {int(person): number for number, person in enumerate(self._site.population.clients)}
         numbers = [str(partitions[p]) if p in partitions else f"none (person {p})" for p in persons]
-        return f"round {order.round}, partition {', '.join(numbers)}"
+        return DeviceError(f"round {order.round}, partition {', '.join(numbers)}: {_text(error)}")
 
 
 def _text(error: Exception) -> str:

@@ -58,7 +58,7 @@ def train(
     """
     steps = [plan.all_steps(len(part)) for part in parts]
     feeds = [_feed(len(part), plan, draw) for part, draw in zip(parts, draws, strict=True)]
-    optimizers, losses_of = _Optimizers(stack, plan), _Losses(model)
+    optimizers, losses_of = _Optimizers(stack, plan, steps), _Losses(model)
     for step in range(steps[0]):
         counts = [count for count in steps if count > step]
         rows, keys = zip(*(next(feed) for feed in feeds[: len(counts)]), strict=True)
@@ -144,12 +144,17 @@ def _apart(stack: Tensors, data: Sequence[torch.Tensor]) -> Iterator[tuple[Any, 
 
 
 class _Optimizers:
-    """torch's own optimizer for every device of a stack, over its slices of it."""
+    """torch's own optimizer for every device of a stack, over its slices of it.
 
-    def __init__(self, stack: Tensors, plan: Plan) -> None:
-        self._devices = [list(slices) for slices in zip(*(t.unbind() for t in stack.values()), strict=True)]
+    Where all devices take the same steps and none is clipped, one over the whole stack does the same, for
+    these optimizers move each number by itself.
+    """
+
+    def __init__(self, stack: Tensors, plan: Plan, steps: Sequence[int]) -> None:
         self._clip = plan.clip
-        groups = [{"params": slices} for slices in self._devices]
+        self._as_one = plan.clip is None and len(set(steps)) == 1
+        self._parts = self._cut(list(stack.values()))
+        groups = [{"params": part} for part in self._parts]
         decay = plan.weight_decay
         self._optimizer: torch.optim.Optimizer
         if plan.optimizer == "sgd":
@@ -163,18 +168,24 @@ class _Optimizers:
     def step(self, gradients: Sequence[torch.Tensor], rates: Sequence[float]) -> None:
         """Moves the first devices of the stack, each by its own gradients at its own rate."""
         # torch's fused kernels take every tensor for contiguous, which gradients under vmap are not.
-        present = zip(*(gradient.contiguous().unbind() for gradient in gradients), strict=True)
-        for slices, own in zip(self._devices, present, strict=False):
-            for tensor, gradient in zip(slices, own, strict=True):
+        moving = self._cut([gradient.contiguous() for gradient in gradients])
+        for part, own in zip(self._parts, moving, strict=False):
+            for tensor, gradient in zip(part, own, strict=True):
                 tensor.grad = gradient
             if self._clip is not None:
-                nn.utils.clip_grad_norm_(slices, self._clip)
-        for slices in self._devices[len(rates) :]:
-            for tensor in slices:
+                nn.utils.clip_grad_norm_(part, self._clip)
+        for part in self._parts[len(moving) :]:  # these have come to their end
+            for tensor in part:
                 tensor.grad = None
         for group, rate in zip(self._optimizer.param_groups, rates, strict=False):
             group["lr"] = rate
         self._optimizer.step()
+
+    def _cut(self, tensors: list[torch.Tensor]) -> list[list[torch.Tensor]]:
+        """Returns the tensors of each device, or of all as one."""
+        if self._as_one:
+            return [tensors]
+        return [list(slices) for slices in zip(*(tensor.unbind() for tensor in tensors), strict=True)]
 
 
 def batch_of(model: Model, parts: Sequence[tuple[Examples, Ints]]) -> Batch:

@@ -146,6 +146,18 @@ def test_a_cohort_of_one_equals_a_cohort_of_16(kind: str, lora: bool, plan: str)
         assert [p.loss for p in together[person][1]] == pytest.approx([p.loss for p in passes], abs=1e-5)
 
 
+@pytest.mark.parametrize("plan", PLANS)
+def test_devices_of_one_size_train_together_as_alone_without_clipping_too(plan: str) -> None:
+    # Then one optimizer moves the whole stack.
+    loose = replace(PLANS[plan], clip=None, weight_decay=0.1)
+    model, parts = model_of("roberta"), [people("roberta", 16)[1]] * 4
+    together = fitted(model, parts, loose, range(4))
+    for person in range(4):
+        [(alone, _)] = fitted(model, parts, loose, [person])
+        assert largest_difference(together[person][0], alone) < 1e-5
+    assert largest_difference(together[0][0], together[1][0]) > 1e-4  # in another order, with other masks
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_are_transformers_own(kind: str) -> None:
     model = model_of(kind)

@@ -1,0 +1,16 @@
+"""One method from data to scores: federated over simulated devices, or central as the control."""
+
+from fedpers.simulation.desk import Outcome
+from fedpers.simulation.run import simulate, train_centrally
+from fedpers.simulation.setup import Build, Setup, lay_out, matched_epochs, prepare
+
+__all__ = [
+    "Build",
+    "Outcome",
+    "Setup",
+    "lay_out",
+    "matched_epochs",
+    "prepare",
+    "simulate",
+    "train_centrally",
+]

@@ -1,0 +1,252 @@
+"""A run in progress: where it stands, its history, its checkpoints, and what it ends with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from fedpers.data import Ceilings, Ints, Part, ceilings
+from fedpers.engine import (
+    DROPPED,
+    CohortGrid,
+    Crew,
+    Dropouts,
+    Notes,
+    Numbers,
+    Site,
+    hire,
+    write_checkpoint,
+)
+from fedpers.errors import StoppedError
+from fedpers.evaluation import Scores
+from fedpers.models import Arrays
+from fedpers.report.progress import Reporter
+from fedpers.simulation.setup import Setup
+
+_TOLD = 5  # failed devices that are told of, one by one
+_COUNTS = ("best", "best_accuracy", "done", "samples")  # of a run's standing, what a checkpoint keeps as JSON
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a federated or central run ended with.
+
+    Attributes:
+        arrays: Parameters at the best validation accuracy.
+        best: The round or epoch they are from; 0 is the base.
+        done: Rounds or epochs finished.
+        samples: Training samples gone through.
+        history: One record a round or epoch.
+        test: Scores of the clients' test texts.
+        unseen: Scores of the held-out people, with and without their personal state; None without any.
+        ceilings: The best possible accuracies, where they are known.
+        seconds: Wall-clock time from the base's training to the last score.
+        interrupted: Whether somebody stopped it before its end.
+        missing: Devices that were sampled and did not reply, over all rounds.
+    """
+
+    arrays: Arrays
+    best: int
+    done: int
+    samples: int
+    history: list[dict[str, float]]
+    test: Scores
+    unseen: tuple[Scores, Scores] | None
+    ceilings: Ceilings | None
+    seconds: float
+    interrupted: bool
+    missing: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands after a round or epoch."""
+
+    arrays: Arrays
+    best_arrays: Arrays
+    best: int = 0
+    best_accuracy: float = -1.0
+    done: int = 0
+    samples: int = 0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A finished round of a phase: where the run stood, and what the strategy remembered."""
+
+    phase: int
+    round: int
+    standing: Standing
+    numbers: Numbers
+    notes: Notes
+
+
+@dataclass
+class Desk:
+    """A run in progress: its crew, where it stands, and its history."""
+
+    setup: Setup
+    crew: Crew
+    report: Reporter
+    now: Standing
+    interrupted: bool = False
+    history: list[dict[str, float]] = field(default_factory=lambda: [{"step": 0}])
+    start: float = field(default_factory=time.monotonic)
+    mark: Mark | None = None
+    told: int = 0
+
+    @property
+    def judged(self) -> Ints:
+        """The clients whose texts are scored."""
+        return self.setup.population.clients[: self.setup.settings.federation.eval_clients]
+
+    def training_grid(self, phase: int, reduce: bool) -> CohortGrid:
+        """Returns the clients as Flower nodes that train."""
+        settings, population = self.setup.settings, self.setup.population
+        federation = settings.federation
+        return CohortGrid(
+            self.crew,
+            population.clients,
+            self.setup.cohort_size,
+            phase,
+            reduce=reduce,
+            sizes=population.people.counts()[population.clients],
+            dropouts=Dropouts(federation.allow_dropout, federation.dropout_rate, settings.run.seed),
+        )
+
+    def note_missing(self, missing: Mapping[int, str]) -> None:
+        """Counts the devices that did not reply in a round, and tells of the first ones that failed."""
+        self.history[-1]["missing"] = len(missing)
+        for partition, why in missing.items():
+            if why != DROPPED and self.told < _TOLD:
+                self.report.say(f"round {self.now.done}, partition {partition} is left out: {why}")
+                self.told += 1
+
+    def take(self, arrays: Arrays, samples: int, metrics: Mapping[str, float]) -> None:
+        """Records a finished round or epoch."""
+        done = self.now.done + 1
+        self.now = replace(self.now, arrays=arrays, done=done, samples=self.now.samples + samples)
+        self.history.append({"step": done, **metrics})
+
+    def check(self) -> str:
+        """Scores the latest parameters on the validation texts, keeps the best, and tells how it stands."""
+        now = self.now
+        accuracy = self._score(now.arrays, self.judged, "validation").accuracy
+        self.history[-1]["validation-accuracy"] = accuracy
+        if accuracy > now.best_accuracy:
+            self.now = replace(now, best_arrays=now.arrays, best=now.done, best_accuracy=accuracy)
+        return f"validation accuracy {accuracy:.3f}"
+
+    def stop(self) -> None:
+        """Notes that somebody pressed Ctrl-C."""
+        self.interrupted = True
+        self.report.say(f"stopped after {self.now.done} steps: scoring what was finished")
+
+    def finish(self, phase: int, number: int, numbers: Numbers, notes: Notes) -> None:
+        """Marks a round as finished, with the strategy's memory; a checkpoint is of the last such round."""
+        self.mark = Mark(phase, number, self.now, numbers, notes)
+
+    def save(self, checkpoints: Path) -> None:
+        """Writes a checkpoint of the last finished round."""
+        mark = self.mark
+        assert mark is not None
+        standing = mark.standing
+        states = self.crew.states((mark.phase, mark.round + 1))
+        numbers = (
+            {f"latest/{name}": array for name, array in standing.arrays.items()}
+            | {f"best/{name}": array for name, array in standing.best_arrays.items()}
+            | {f"strategy/{path}": array for path, array in mark.numbers.items()}
+            | {f"states/{person}/{k}": array for person, kept in states.items() for k, array in kept.items()}
+        )
+        record = {
+            "phase": mark.phase,
+            "round": mark.round,
+            "strategy": mark.notes,
+            **{name: getattr(standing, name) for name in _COUNTS},
+            "history": self.history[: standing.done + 1],
+            "seconds": time.monotonic() - self.start,
+        }
+        write_checkpoint(checkpoints, standing.done, numbers, record)
+
+    def resume(self, numbers: Numbers, record: Mapping[str, Any]) -> Mark:
+        """Takes over from a checkpoint and returns the round it is of."""
+        counts = {name: record[name] for name in _COUNTS}
+        self.now = Standing(_under("latest", numbers), _under("best", numbers), **counts)
+        self.history = record["history"]
+        self.start = time.monotonic() - record["seconds"]
+        states: dict[int, dict[str, npt.NDArray[Any]]] = {}
+        for path, array in _under("states", numbers).items():
+            person, _, name = path.partition("/")
+            states.setdefault(int(person), {})[name] = array
+        self.crew.restore(states, (record["phase"], record["round"]))
+        remembered = _under("strategy", numbers)
+        self.mark = Mark(record["phase"], record["round"], self.now, remembered, record["strategy"])
+        return self.mark
+
+    def stopped(self, checkpoints: Path | None) -> StoppedError:
+        """Saves what was finished, after SIGTERM, and returns the error that says how to go on."""
+        if checkpoints is None or self.mark is None:
+            return StoppedError(f"stopped by SIGTERM after {self.now.done} rounds: nothing was kept")
+        self.save(checkpoints)
+        return StoppedError(
+            f"stopped by SIGTERM after {self.mark.standing.done} rounds; to go on: "
+            f"fedpers simulate --resume {checkpoints.parent}"
+        )
+
+    def judge(self) -> Outcome:
+        """Scores the best parameters on the test texts and on people nobody trained on."""
+        population, now = self.setup.population, self.now
+        if now.best_accuracy < 0:  # stopped before the first look at the validation texts
+            now = replace(now, best=now.done, best_arrays=now.arrays)
+        unseen = None
+        if len(population.held_out):
+            unseen = (
+                self._score(now.best_arrays, population.held_out, "all"),
+                self._score(now.best_arrays, population.held_out, "all", stranger=True),
+            )
+        return Outcome(
+            arrays=now.best_arrays,
+            best=now.best,
+            done=now.done,
+            samples=now.samples,
+            history=self.history,
+            test=self._score(now.best_arrays, self.judged, "test"),
+            unseen=unseen,
+            ceilings=ceilings(
+                population.people, {int(p): population.positions(p, "test") for p in self.judged}
+            ),
+            seconds=time.monotonic() - self.start,
+            interrupted=self.interrupted,
+            missing=sum(int(record.get("missing", 0)) for record in self.history),
+        )
+
+    def _score(self, arrays: Arrays, persons: Ints, part: Part, *, stranger: bool = False) -> Scores:
+        last = len(self.setup.method.phases) - 1
+        grid = CohortGrid(self.crew, self.setup.population.clients, self.setup.cohort_size, last, reduce=True)
+        return grid.score(arrays, persons, part, stranger=stranger)
+
+
+@contextmanager
+def desk_of(setup: Setup, report: Reporter) -> Iterator[Desk]:
+    """Hires the crew of a run, lets it go at the end."""
+    engine = setup.settings.engine
+    clients = tuple(phase.client for phase in setup.method.phases)
+    crew = hire(
+        Site(setup.spec, setup.population, clients, setup.settings.run.seed, engine.threads, engine.device),
+        engine,
+    )
+    try:
+        yield Desk(setup, crew, report, Standing(setup.base, setup.base))
+    finally:
+        crew.close()
+
+
+def _under(name: str, numbers: Numbers) -> dict[str, npt.NDArray[Any]]:
+    """Returns the arrays of one kind by their names within it."""
+    return {path.removeprefix(f"{name}/"): a for path, a in numbers.items() if path.startswith(f"{name}/")}

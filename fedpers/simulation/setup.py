@@ -1,0 +1,136 @@
+"""What a run starts from: people, model, base, and how many devices train in one pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from fedpers.data import Ints, Part, Population, populate
+from fedpers.method import Method
+from fedpers.models import TINY, Arrays, Examples, Model, ModelSpec, extract, load, pool, specify
+from fedpers.report.progress import Reporter
+from fedpers.seeds import stream
+from fedpers.settings import Settings
+from fedpers.training import Plan, devices_at_once, fit
+
+Build = Callable[[Settings], Method]
+
+_TYPICAL = 32  # clients whose samples tell how large a device is
+_TURNS = 4  # cohorts in a round are a multiple of this, so that the usual numbers of workers end together
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a seed's runs of one method have in common.
+
+    Attributes:
+        settings: All settings.
+        method: The method.
+        population: The people.
+        spec: Which model.
+        base: Parameters that every run starts from.
+        cohort_size: K, the devices trained in one pass.
+    """
+
+    settings: Settings
+    method: Method
+    population: Population
+    spec: ModelSpec
+    base: Arrays
+    cohort_size: int
+
+
+def lay_out(settings: Settings, build: Build) -> tuple[Method, Population, ModelSpec]:
+    """Makes the method, reads the people and describes the model; the same in every process."""
+    method = build(settings)
+    population = populate(settings.data, settings.synthetic, settings.run.seed)
+    texts = _vocabulary_texts(population)
+    return method, population, specify(settings.model, population.people.classes, settings.run.seed, texts)
+
+
+def prepare(settings: Settings, build: Build, report: Reporter, *, resume: bool = False) -> Setup:
+    """Lays a run out and trains the base on the public people's text.
+
+    Args:
+        settings: All settings.
+        build: Makes the method.
+        report: Where notes and progress go.
+        resume: Whether the run goes on from a checkpoint, and so needs no base.
+    """
+    method, population, spec = lay_out(settings, build)
+    for phase in method.phases:
+        phase.strategy(len(population.clients))  # so that its complaints come before the work
+    for note in population.notes:
+        report.say(note)
+    model = load(spec, settings.engine.device)
+    if spec.random_weights and settings.model.model != TINY:
+        report.say(f"{settings.model.model} holds no weights: the model starts from random ones")
+    with threads(settings.engine.threads):
+        base = extract(model.module) if resume else _train_base(settings, method, population, model, report)
+    return Setup(settings, method, population, spec, base, _cohort_size(settings, method, population, model))
+
+
+def matched_epochs(setup: Setup, samples: int) -> int:
+    """Returns how many epochs over the pooled texts come nearest to a number of samples, 1 at least."""
+    pooled = sum(len(setup.population.positions(p, "train")) for p in setup.population.clients)
+    return max(1, round(samples / pooled))
+
+
+def encode_all(
+    method: Method, population: Population, model: Model, persons: Ints, part: Part, seed: int
+) -> Examples:
+    """Encodes the texts of many people, each with the state they start with."""
+    first_state = method.client.enrol(model, population, seed)
+    return pool(
+        [method.client.encode(model, population.samples(p, part), first_state(int(p))) for p in persons]
+    )
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Fixes torch's threads in this process for a while, because their number changes rounding."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _vocabulary_texts(population: Population) -> Iterator[str]:
+    for person in population.public:
+        yield from population.samples(person, "all").texts
+
+
+def _train_base(
+    settings: Settings, method: Method, population: Population, model: Model, report: Reporter
+) -> Arrays:
+    """Trains the model on the public people's text, read as the method's own people are."""
+    epochs = settings.central.base_epochs if len(population.public) else 0
+    if epochs:
+        seed = settings.run.seed
+        examples = encode_all(method, population, model, population.public, "all", seed)
+        plan = Plan.central(settings.central, epochs)
+        with report.stage("base epochs", epochs) as stage:
+            for passed in fit(model, examples, plan, stream(seed, "base")):
+                stage.advance(f"training loss {passed.loss:.3f}")
+    return extract(model.module)
+
+
+def _cohort_size(settings: Settings, method: Method, population: Population, model: Model) -> int:
+    """Returns how many devices train in one pass; the number of workers has no say in it."""
+    if settings.engine.cohort_size is not None:
+        return settings.engine.cohort_size
+    first_state = method.client.enrol(model, population, settings.run.seed)
+    typical = [
+        method.client.encode(model, population.samples(p, "train"), first_state(int(p)))
+        for p in population.clients[:_TYPICAL]
+    ]
+    most = devices_at_once(model, typical, Plan.local(settings.local), settings.engine.cohort_memory * 1e9)
+    sampled = min(settings.federation.clients_per_round, len(population.clients))
+    cohorts = _TURNS * math.ceil(sampled / (_TURNS * most))
+    return math.ceil(sampled / cohorts)
