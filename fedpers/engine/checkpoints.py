@@ -43,7 +43,7 @@ def write_checkpoint(
         if unfinished.exists():
             shutil.rmtree(unfinished)
         unfinished.mkdir(parents=True)
-        _write(unfinished / _ARRAYS, save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
+        _write(unfinished / _ARRAYS, save({name: np.array(a, order="C") for name, a in arrays.items()}))
         _write(unfinished / _RECORD, json.dumps(record).encode())
         target = folder / f"{step:08d}"
         if target.exists():  # the same step again, after a run was resumed

@@ -11,7 +11,6 @@ import os
 import socket
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -92,7 +91,7 @@ class RayCrew:
         self._keeper: Any = None if states else ray.remote(MemoryStates).options(num_cpus=0).remote()
         self._store: StateStore = states or _RemoteStates(self._keeper)
         self._make, self._gpus = ray.remote(Worker), settings.gpus_per_worker
-        self._places = cycle(_places())
+        self._hired = 0
         self._site = ray.put(site)
         self._actors = [self._hire() for _ in range(worker_count(settings))]
 
@@ -134,7 +133,9 @@ class RayCrew:
             ray.kill(actor)
 
     def _hire(self) -> Any:
-        place = NodeAffinitySchedulingStrategy(next(self._places), soft=True)
+        places = _places()  # anew each time: a node may have gone
+        node, self._hired = places[self._hired % len(places)], self._hired + 1
+        place = NodeAffinitySchedulingStrategy(node, soft=False)
         made = self._make.options(num_cpus=0, num_gpus=self._gpus, scheduling_strategy=place)
         return made.remote(self._site, self._store)
 

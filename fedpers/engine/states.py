@@ -100,7 +100,7 @@ class FileStates:
             home = self._home(person)
             home.mkdir(parents=True, exist_ok=True)
             unfinished = home / "unfinished"
-            unfinished.write_bytes(save({name: np.ascontiguousarray(array) for name, array in state.items()}))
+            unfinished.write_bytes(save({name: np.array(array, order="C") for name, array in state.items()}))
             unfinished.replace(home / f"{at[0]}-{at[1]}{_SUFFIX}")
             stamps = _stamps(home)
             earlier = [stamp for stamp in stamps if stamp < at]

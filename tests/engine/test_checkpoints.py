@@ -25,7 +25,7 @@ def test_the_newest_comes_back_as_it_was(tmp_path: Path) -> None:
     assert record == {"step": 10, "history": [0.5]}
     assert set(arrays) == {*ARRAYS, "step"}
     for name, array in ARRAYS.items():
-        assert arrays[name].dtype == array.dtype
+        assert (arrays[name].dtype, arrays[name].shape) == (array.dtype, array.shape)
         assert (arrays[name] == array).all()
 
 

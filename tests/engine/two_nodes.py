@@ -21,6 +21,7 @@ from tests.conftest import small
 def main() -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
     settings = small(engine={"workers": None, "ray_address": cluster.address})
     ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     nodes: set[str] = set()
