@@ -32,6 +32,12 @@ from fedpers.verification import SMALL
 
 _READING = ("format", "user_column", "text_column", "label_column", "time_column", "drop_empty")
 
+# What verify itself decides: every engine gets the same devices, and Flower's stock engine loses none.
+_VERIFY_DECIDES = (
+    *("workers", "checkpoint_every", "eval_every", "clients_per_round"),
+    *("dropout_rate", "allow_dropout", "held_out_people"),
+)
+
 _STOPPED = 130
 
 app = typer.Typer(
@@ -140,9 +146,7 @@ app.command()(with_flags(simulate, all_sections(own_sections())))
 app.command()(
     with_flags(compare, all_sections(own_sections()), without=("method", "seed", "checkpoint_every"))
 )
-app.command()(
-    with_flags(verify, all_sections(own_sections()), without=("workers", "checkpoint_every", "eval_every"))
-)
+app.command()(with_flags(verify, all_sections(own_sections()), without=_VERIFY_DECIDES))
 data_app.command()(with_flags(describe, {"data": DataSettings}, _READING))
 
 

@@ -21,14 +21,14 @@ TINY = "--hidden-size 16 --heads 2 --max-tokens 32 --set synthetic.samples_per_p
 
 @pytest.mark.usefixtures("ray_session")
 def test_every_engine_agrees_and_flowers_too() -> None:
-    ran = CliRunner().invoke(app, ["verify", *TINY.split(), "--json"])
+    ran = CliRunner().invoke(app, ["verify", "--clients", "9", *TINY.split(), "--json"])
     assert ran.exit_code == 0, ran.output
     result = json.loads(ran.stdout)
     engines = {check["engine"]: check for check in result["checks"]}
-    assert list(engines) == ["cohorts of 8", "Ray, 1 worker", "Ray, 2 workers", "Flower's stock engine"]
+    assert list(engines) == ["cohorts of 9", "Ray, 1 worker", "Ray, 2 workers", "Flower's stock engine"]
     assert engines["Ray, 1 worker"]["identical"]
     assert engines["Ray, 2 workers"]["identical"]
-    assert engines["cohorts of 8"]["largest_difference"] < 1e-6
+    assert engines["cohorts of 9"]["largest_difference"] < 1e-6
     assert engines["Flower's stock engine"]["largest_difference"] < 1e-6
 
 

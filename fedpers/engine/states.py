@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save
 from fedpers.errors import InputError
 from fedpers.method import State
 
+_OWN = "fedpers-states"  # nothing outside of a folder of this name is ever removed
 _SUFFIX = ".safetensors"
 
 Stamp = tuple[int, int]  # phase and round, in which a state was written
@@ -75,19 +76,13 @@ class FileStates:
     """States in a folder that every node of a cluster can reach, a file for each person and round."""
 
     def __init__(self, folder: Path) -> None:
-        """Takes the folder; states of an earlier run in it are removed.
+        """Makes a folder of its own within the one given, without the states of an earlier run.
 
         Raises:
-            InputError: It holds something else, or cannot be written.
+            InputError: It cannot be written.
         """
-        self._folder = folder
+        self._folder = folder / _OWN
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            others = [path.name for path in folder.iterdir() if not path.name.isdecimal()]
-            if others:
-                raise InputError(
-                    f"{folder} holds {others[0]}, which is no personal state: name a folder of its own"
-                )
             self.replace({}, (0, 0))
         except OSError as error:
             raise InputError(f"cannot keep personal states in {folder}: {error.strerror}") from error
@@ -113,8 +108,9 @@ class FileStates:
         return {person: state for person, state in found if state is not None}
 
     def replace(self, states: Mapping[int, State], at: Stamp) -> None:
-        for part in self._folder.glob("*"):
-            shutil.rmtree(part)
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+        self._folder.mkdir(parents=True)
         self.write(states, at)
 
     def _latest(self, person: int, before: Stamp) -> State | None:

@@ -72,9 +72,9 @@ def test_a_store_is_replaced_as_a_whole_when_a_run_goes_on(store: StateStore) ->
 
 def test_files_keep_every_kind_of_array_and_empty_states(tmp_path: Path) -> None:
     kept: State = {"ids": np.arange(4), "matrix": np.eye(3, dtype=np.float32).T, "flag": np.array(True)}
-    FileStates(tmp_path).write({7: kept, 8: {}}, at=(0, 1))
-    store = pickle.loads(pickle.dumps(FileStates.__new__(FileStates)))  # a worker's copy removes nothing
-    store._folder = tmp_path
+    store = FileStates(tmp_path)
+    store.write({7: kept, 8: {}}, at=(0, 1))
+    store = pickle.loads(pickle.dumps(store))  # a worker's copy removes nothing
     found, nothing = store.read([7, 8], LATEST)
     assert found is not None
     assert nothing == {}
@@ -85,12 +85,17 @@ def test_files_keep_every_kind_of_array_and_empty_states(tmp_path: Path) -> None
 
 
 def test_states_of_an_earlier_run_are_removed_but_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "2024").mkdir()
+    (tmp_path / "2024" / "thesis.txt").write_text("years of work")
     FileStates(tmp_path).write({7: state(1)}, at=(0, 1))
     assert FileStates(tmp_path).read([7], LATEST) == [None]
-    (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match=r"holds thesis.txt, which is no personal state"):
-        FileStates(tmp_path)
-    assert (tmp_path / "thesis.txt").exists()
+    assert (tmp_path / "2024" / "thesis.txt").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"^cannot keep personal states in .*file: "):
+        FileStates(tmp_path / "file")
 
 
 @pytest.mark.usefixtures("ray_session")

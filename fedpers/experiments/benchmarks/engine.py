@@ -28,6 +28,7 @@ from fedpers.models import Examples, Model, encode, extract, insert, load, pool
 from fedpers.report.progress import Reporter
 from fedpers.settings import Settings, to_toml
 from fedpers.simulation import Setup, prepare
+from fedpers.simulation.setup import threads
 from fedpers.training import Plan, fit
 
 HERE = Path(__file__).parent
@@ -86,7 +87,7 @@ def limit(setup: Setup, work: Workload) -> Contender:
     def run() -> float:
         examples = pool([_samples(setup.population, model, p) for p in _sampled(setup.population, work)])
         insert(model.module, setup.base)
-        with all_cores():
+        with threads(CORES):
             return timed(lambda: list(fit(model, examples, plan, np.random.default_rng(0))))
 
     return run
@@ -107,7 +108,7 @@ def plain_loop(setup: Setup, work: Workload) -> Contender:
                 for name, array in extract(model.module).items():
                     sums[name] = sums.get(name, 0) + array / np.float64(len(parts))
 
-        with all_cores():
+        with threads(CORES):
             return timed(train)
 
     return run
@@ -183,17 +184,6 @@ def _last_seconds(command: list[str]) -> float:
         raise RuntimeError(f"{command[:2]} failed:\n{done.stderr[-2000:]}")
     seconds: list[float] = json.loads(done.stdout.strip().splitlines()[-1])["seconds"]
     return seconds[-1]
-
-
-@contextmanager
-def all_cores() -> Iterator[None]:
-    """Lets torch use every core for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(CORES)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,12 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 
 from fedpers.data import SyntheticPeople
-from fedpers.experiments.benchmarks.engine import all_cores, timed
-from fedpers.experiments.benchmarks.measure import Contender, in_turn, options, show
+from fedpers.experiments.benchmarks.engine import timed
+from fedpers.experiments.benchmarks.measure import CORES, Contender, in_turn, options, show
 from fedpers.experiments.benchmarks.workload import Workload
 from fedpers.models import Examples, Model, add_prompt, encode, extract, insert, load, pool, specify
 from fedpers.settings import ModelSettings
+from fedpers.simulation.setup import threads
 from fedpers.training import Plan, devices_at_once, fit, fit_devices
 
 _BATCH = 8  # samples in a device's step
@@ -40,7 +41,7 @@ def main() -> None:
     )
     work = Workload(samples=given.samples, layers=given.layers, width=given.width)
     for name, personalise in {"LoRA": lora, "vector": vector}.items():
-        with work.model_folder() as folder, all_cores():
+        with work.model_folder() as folder, threads(CORES):
             model = personalised(folder, work, given.device, personalise)
             parts = people(model, work, given.clients)
             timings = in_turn(contenders(model, parts, given.device), given.times)
