@@ -4,6 +4,7 @@ from fedpers.models.arrays import Arrays, Rows, Trained, digest, extract, finite
 from fedpers.models.classifier import Classifier
 from fedpers.models.dropout import KeyedDropout
 from fedpers.models.encoding import Batch, Examples, collate, encode, pool, special_tokens
+from fedpers.models.families import Beta, Family, Gaussian, log_densities
 from fedpers.models.loading import TINY, Model, ModelSpec, load, quiet_transformers, specify
 from fedpers.models.prompts import PromptedEmbedding, add_prompt
 from fedpers.models.words import Words
@@ -12,8 +13,11 @@ __all__ = [
     "TINY",
     "Arrays",
     "Batch",
+    "Beta",
     "Classifier",
     "Examples",
+    "Family",
+    "Gaussian",
     "KeyedDropout",
     "Model",
     "ModelSpec",
@@ -29,6 +33,7 @@ __all__ = [
     "finite",
     "insert",
     "load",
+    "log_densities",
     "pool",
     "quiet_transformers",
     "special_tokens",
