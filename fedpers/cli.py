@@ -13,10 +13,12 @@ import typer
 from rich.console import Console, RenderableType
 
 from fedpers import commands
+from fedpers.audit import AuditSettings
 from fedpers.errors import FedpersError, InputError
 from fedpers.experiments import experiments, own_sections
 from fedpers.flags import with_flags
 from fedpers.models import quiet_transformers
+from fedpers.report.attribution_tables import attribution_table
 from fedpers.report.data_tables import data_table
 from fedpers.report.progress import Reporter
 from fedpers.report.result_tables import comparison_table, simulation_table, verification_table
@@ -50,6 +52,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Looks at people and their text.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+attack_app = typer.Typer(help="Attacks what leaves the devices.", no_args_is_help=True)
+app.add_typer(attack_app, name="attack")
 
 Config = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.", metavar="FILE")]
 Sets = Annotated[
@@ -135,6 +139,43 @@ def describe(
     _print(description.record(), lambda _: data_table(description), json)
 
 
+def attribution(
+    layer: Mapping[str, Any],
+    run: Annotated[
+        Path | None, typer.Argument(help="A finished run to audit. [a new one is made]", metavar="[RUN]")
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option("--sweep", help="Many runs instead: a setting and its values.", metavar="NAME=A,B,C"),
+    ] = None,
+    config: Config = None,
+    set: Sets = None,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Measures how often anonymous uploads are attributed to the wrong person.
+
+    Takes a run of IDfree-PL, or makes one with the settings given, and lets attackers try: from those who
+    know everyone's distribution to those who know nothing. With --sweep noise=0.02,0.08,0.32 it draws the
+    frontier of accuracy and misattribution instead.
+    """
+    own = {"audit": layer.get("audit", {})}
+    given = resolve([own], {"audit": AuditSettings}).of(AuditSettings, "audit")
+    rest = {name: fields for name, fields in layer.items() if name != "audit"}
+    if run is not None:
+        if rest or config or set or out or sweep:
+            raise InputError("a finished run has its own settings: give RUN and options of the attack only")
+        result = commands.audit_run(run, given, Reporter())
+    else:
+        layers = [{"run": {"method": "idfree"}}, *_layers(config, set, rest)]
+        settings = resolve(layers, own_sections())
+        if sweep is None:
+            result = commands.attack_attribution(settings, given, out, Reporter())
+        else:
+            result = commands.sweep_attribution(settings, sweep, out, Reporter())
+    _print(result, attribution_table, json)
+
+
 @app.command()
 def methods(json: Json = False) -> None:
     """Lists the methods."""
@@ -147,6 +188,11 @@ app.command()(
     with_flags(compare, all_sections(own_sections()), without=("method", "seed", "checkpoint_every"))
 )
 app.command()(with_flags(verify, all_sections(own_sections()), without=_VERIFY_DECIDES))
+attack_app.command()(
+    with_flags(attribution, {"audit": AuditSettings, **all_sections(own_sections())}, without=("method",))
+)
+# A group of one command would be that command.
+attack_app.callback()(lambda: None)
 data_app.command()(with_flags(describe, {"data": DataSettings}, _READING))
 
 

@@ -7,20 +7,31 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fedpers import comparison, runs, verification
+from fedpers import audit, comparison, runs, verification
+from fedpers.audit import AuditSettings
+from fedpers.clients import AnonymousUpload
 from fedpers.data import open_source
 from fedpers.data.describe import Description
 from fedpers.data.describe import describe as describe_people
 from fedpers.engine import remove_checkpoints
 from fedpers.errors import InputError
+from fedpers.evaluation import change
 from fedpers.experiments import find, own_sections
+from fedpers.experiments.idfree import Own, family_of
+from fedpers.models import load
+from fedpers.privacy import linkability
+from fedpers.report.attribution_plots import draw_frontier, draw_uploads
 from fedpers.report.progress import Reporter
+from fedpers.seeds import stream
 from fedpers.settings import Settings, resolve
-from fedpers.simulation import Outcome, Setup, prepare
+from fedpers.simulation import Outcome, Setup, lay_out, prepare
 from fedpers.simulation import simulate as run_federated
+from fedpers.simulation.setup import threads
 
 # What changes no result and may be different when a run goes on.
 _FREE = tuple(("engine", name) for name in ("workers", "ray_address", "checkpoint_every"))
+
+_BEST = "best"  # what the best parameters are called among those of the phases
 
 
 def simulate(settings: Settings, out: Path | None, report: Reporter) -> dict[str, Any]:
@@ -87,6 +98,79 @@ def verify(settings: Settings, report: Reporter) -> dict[str, Any]:
     return {"method": settings.run.method, "checks": checks, "agree": agree}
 
 
+def attack_attribution(
+    settings: Settings, given: AuditSettings, out: Path | None, report: Reporter
+) -> dict[str, Any]:
+    """Runs IDfree-PL, fills the run's folder, and audits it."""
+    method = find(settings.run.method)
+    if method.name != "idfree":
+        raise InputError(f"--method {method.name} uploads no records to attribute: use idfree")
+    with runs.new_run(out, method.name, settings) as folder:
+        setup = prepare(settings, method.build, report)
+        outcome = run_federated(setup, report, runs.checkpoints(folder))
+        _simulated(setup, outcome, folder)
+    return audit_run(folder, given, report)
+
+
+def audit_run(folder: Path, given: AuditSettings, report: Reporter) -> dict[str, Any]:
+    """Audits the uploads of a finished run, and records the audit in its folder."""
+    crossing = runs.read_crossing(folder)
+    settings = resolve([runs.settings_of(folder)], own_sections())
+    method, population, spec = lay_out(settings, find(settings.run.method).build)
+    rows = []
+    for row in audit.attack(given, family_of(settings.of(Own, "idfree")), crossing, population):
+        report.say(f"{row.attacker}: {row.misattribution_rate:.1%} misattributed")
+        rows.append(asdict(row))
+    uploads, _ = audit.material(crossing, population.clients)
+    client = method.client
+    assert isinstance(client, AnonymousUpload)
+    assert client.tokens is not None
+    model = load(spec)
+    with threads(settings.engine.threads):
+        costs = audit.request_costs(model, client.tokens, uploads.texts[0], given.bandwidth)
+        bins = []
+        if given.entropy:
+            report.say("predicting with other people's embeddings")
+            stages = runs.read_stages(folder)
+            arrays = stages[_BEST], stages["central"]
+            bins = audit.gain_by_entropy(model, *arrays, client.tokens, crossing, population)
+    drawn = draw_uploads(uploads.vectors, uploads.senders, settings.run.seed, folder) if given.tsne else []
+    result = {
+        "rows": rows,
+        "people": len(population.clients),
+        "uploads": len(uploads.senders),
+        "linkability": linkability(uploads, stream(settings.run.seed, "linkability")),
+        "request": asdict(costs),
+        "entropy": [asdict(part) for part in bins],
+        "files": [str(path) for path in drawn],
+        "run": str(folder),
+    }
+    runs.write_result(folder, result, "attribution")
+    return result
+
+
+def sweep_attribution(settings: Settings, sweep: str, out: Path | None, report: Reporter) -> dict[str, Any]:
+    """Runs IDfree-PL along a sweep, and fills a folder with the frontier."""
+    values = audit.parse_sweep(sweep)
+    points = []
+    with runs.new_run(out, "frontier", settings) as folder:
+        for point in audit.frontier(settings, values, report):
+            points.append(point)
+            wrong = point.attribution.misattribution_rate
+            report.say(
+                f"{values.field} {point.value:g}: accuracy {point.accuracy:.3f}, {wrong:.1%} misattributed"
+            )
+        most = max(point.gain for point in points)
+        result: dict[str, Any] = {
+            "field": values.field,
+            "sweep": [{**asdict(point), "kept": point.gain / most} for point in points],
+            "run": str(folder),
+        }
+        result["files"] = [str(path) for path in draw_frontier(result, folder)]
+        runs.write_result(folder, result)
+    return result
+
+
 def describe(settings: Settings) -> Description:
     """Looks at a source without training anything."""
     people, notes = open_source(settings.data, settings.synthetic, settings.run.seed)
@@ -108,9 +192,19 @@ def _simulated(setup: Setup, outcome: Outcome, folder: Path) -> dict[str, Any]:
     runs.write_history(folder, outcome.history)
     runs.write_people(folder, setup.population.people, outcome.test)
     runs.write_model(folder, setup.spec, outcome.arrays)
+    if outcome.crossing is not None and outcome.crossing.records.vectors.shape[1]:
+        runs.write_crossing(folder, outcome.crossing)
+        stages = {name: stage.arrays for name, stage in outcome.stages.items()}
+        runs.write_stages(folder, {**stages, _BEST: outcome.arrays})
     runs.write_result(folder, result)
     remove_checkpoints(runs.checkpoints(folder))
     return result
+
+
+def _stage_record(outcome: Outcome, name: str) -> dict[str, Any]:
+    """Returns how a phase before the last one stood, and what the run's end gains over it."""
+    gained = change([outcome.test], [outcome.stages[name].test], stream(0, "bootstrap"))
+    return {"phase": name, "accuracy": outcome.stages[name].test.accuracy, "change": asdict(gained)}
 
 
 def _simulation_record(setup: Setup, outcome: Outcome, folder: Path) -> dict[str, Any]:
@@ -122,7 +216,7 @@ def _simulation_record(setup: Setup, outcome: Outcome, folder: Path) -> dict[str
         "clients": len(setup.population.clients),
         "rounds": outcome.done,
         "best_round": outcome.best,
-        "cohort_size": setup.cohort_size,
+        "cohort_size": max(setup.cohort_sizes),
         "interrupted": outcome.interrupted,
         "missing_replies": outcome.missing,
         "training_samples": outcome.samples,
@@ -130,6 +224,8 @@ def _simulation_record(setup: Setup, outcome: Outcome, folder: Path) -> dict[str
         "test_samples": int(outcome.test.total.sum()),
         **summary,
         "accuracy_std": summary["person_std"],
+        "another_accuracy": outcome.another.accuracy,
+        "stages": [_stage_record(outcome, name) for name in outcome.stages],
         "unseen_accuracy": outcome.unseen[0].accuracy if outcome.unseen else None,
         "unseen_stranger_accuracy": outcome.unseen[1].accuracy if outcome.unseen else None,
         "ceiling_without_person": bounds.without_person if bounds else None,

@@ -92,6 +92,8 @@ def run_trials(
             yield Trial(name, "federated", seed, federated)
             if federated.interrupted:
                 return
+            if not setup.method.has_central:
+                continue
             epochs = settings.central.central_epochs or matched_epochs(setup, federated.samples)
             central = train_centrally(setup, epochs, report)
             yield Trial(name, "central", seed, central)

@@ -20,8 +20,9 @@ from fedpers.engine import Order, Site, Stamp, Work, Worker, reply, to_arrays, t
 from fedpers.errors import FedpersError, InputError
 from fedpers.evaluation import Scores
 from fedpers.experiments import find, own_sections
-from fedpers.method import State
+from fedpers.method import State, Update
 from fedpers.models import Arrays
+from fedpers.records import pack
 from fedpers.report.progress import Reporter
 from fedpers.settings import resolve
 from fedpers.simulation import Setup, lay_out, prepare
@@ -46,7 +47,7 @@ def _run_phases(grid: Grid, setup: Setup, folder: Path) -> None:
     arrays = to_record(setup.base)
     for number, phase in enumerate(setup.method.phases):
         config = ConfigRecord({"phase": number})
-        strategy = phase.strategy(len(setup.population.clients))
+        strategy = phase.strategy(setup.server)
         result = strategy.start(grid, arrays, phase.rounds, train_config=config, evaluate_config=config)
         if not result.arrays:
             raise FedpersError(f"{phase.name}: no device sent an update; Flower's log says why")
@@ -59,7 +60,12 @@ def train(message: Message, context: Context) -> Message:
     """Trains the one person this node stands for."""
     work = _do("train", message, context)
     assert isinstance(work, Work)
-    return reply(message, work.updates[0], _arrays(message))
+    if not work.uploads:
+        return Message(RecordDict(), reply_to=message)
+    [upload] = work.uploads
+    if isinstance(upload, Update):
+        return reply(message, upload, _arrays(message))
+    return Message(pack(upload), reply_to=message)
 
 
 @client_app.evaluate()

@@ -16,7 +16,12 @@ import numpy.typing as npt
 from flwr.serverapp.strategy import Strategy
 
 from fedpers.data import Ints, Population, Samples
-from fedpers.models import Arrays, Examples, Model, Trained
+from fedpers.models import Arrays, Examples, Model, ModelSpec, Trained
+from fedpers.records import Records
+from fedpers.settings import FederationSettings, Settings
+from fedpers.training import Plan
+
+TRAINED = "samples-trained"  # metric of a strategy that trains by itself: samples it went through
 
 State = Mapping[str, npt.NDArray[np.generic]]
 
@@ -70,6 +75,8 @@ class Update:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
+Upload = Update | Records  # what leaves a device
+
 Enrolment = Callable[[int], State]
 
 
@@ -80,17 +87,38 @@ class Client(Protocol):
         """Returns what gives every person (by number) the state they start with."""
         ...
 
-    def encode(self, model: Model, samples: Samples, state: State) -> Examples:
-        """Returns a person's samples as the model reads them; `state` is empty for a stranger."""
+    def encode(self, model: Model, device: Device) -> Examples:
+        """Returns a person's samples as the model reads them; the state is empty for a stranger."""
         ...
 
-    def train(self, shared: Shared, cohort: Sequence[Device]) -> tuple[list[Update], list[State]]:
-        """Trains every device of a cohort from the broadcast; one update and one new state each."""
+    def train(self, shared: Shared, cohort: Sequence[Device]) -> tuple[Sequence[Upload], list[State]]:
+        """Trains every device of a cohort from the broadcast.
+
+        Returns:
+            One upload each, all of one kind, or none at all where nothing leaves; and one new state each.
+        """
         ...
 
     def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Ints]:
         """Returns the predicted classes of every device's samples."""
         ...
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the server's half of a phase is made from.
+
+    Attributes:
+        clients: How many clients there are.
+        spec: Which model, for a server that trains one itself.
+        seed: The run's seed.
+        device: torch's name of where the server's model works.
+    """
+
+    clients: int
+    spec: ModelSpec
+    seed: int
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -100,22 +128,61 @@ class Phase:
     Attributes:
         name: What the phase is called in progress and records.
         client: The device's half.
-        strategy: Makes the server's half, a new Flower strategy, for a number of clients.
+        strategy: Makes the server's half, a new Flower strategy.
         rounds: Number of rounds.
+        plan: How each device trains, which tells how many fit into one pass; None where they only send.
+        frozen: Whether the model stays as it is, and devices train what their states hold.
+        sampled: Devices in a round; None for all.
+        eval_every: Rounds between two looks at the validation texts, the best of which is what the phase
+            ends with; without looks it ends with its last round.
     """
 
     name: str
     client: Client
-    strategy: Callable[[int], Strategy]
+    strategy: Callable[[Server], Strategy]
     rounds: int
+    plan: Plan | None = None
+    frozen: bool = False
+    sampled: int | None = None
+    eval_every: int | None = None
+
+
+def federated(
+    settings: Settings, client: Client, strategy: Callable[[FederationSettings, int], Strategy]
+) -> Phase:
+    """Returns a phase of federated training as the settings have it.
+
+    Args:
+        settings: A run's settings.
+        client: The device's half.
+        strategy: Makes the server's half from the settings and the number of clients.
+    """
+    federation = settings.federation
+    return Phase(
+        "federated",
+        client,
+        lambda server: strategy(federation, server.clients),
+        federation.rounds,
+        Plan.local(settings.local),
+        sampled=federation.clients_per_round,
+        eval_every=federation.eval_every,
+    )
 
 
 @dataclass(frozen=True)
 class Method:
-    """A named sequence of phases; the last phase's client predicts."""
+    """A named sequence of phases; the last phase's client predicts.
+
+    Attributes:
+        name: The method's name.
+        phases: The phases, in order.
+        has_central: Whether training on everyone's pooled texts, encoded as its last client does, is a
+            control; it is none where the server pools anonymous records anyway.
+    """
 
     name: str
     phases: tuple[Phase, ...]
+    has_central: bool = True
 
     @property
     def client(self) -> Client:

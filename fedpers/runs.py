@@ -7,6 +7,12 @@ people.parquet    test samples and right answers of every person
 model/            the best parameters with config and tokenizer, loadable with transformers
 result.json       what the command printed
 checkpoint/       what is needed to go on, until the run has come to its end
+
+After an anonymous phase also:
+received.safetensors   the records as the server got them
+stages.safetensors     what each phase but the last ended with, and the run's best parameters
+private.safetensors    what it did not get: whose each record is, and everyone's private distribution
+attribution.json       what `fedpers attack attribution` printed
 """
 
 from __future__ import annotations
@@ -22,18 +28,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors.numpy import load_file, save_file
 
 from fedpers.data import People
 from fedpers.errors import InputError, StoppedError
 from fedpers.evaluation import Scores
 from fedpers.models import Arrays, ModelSpec, insert, load
+from fedpers.records import Crossing, Records
 from fedpers.settings import Settings
 
 _LIBRARIES = ("fedpers", "flwr", "ray", "torch", "transformers", "tokenizers", "numpy", "datasets")
 _DEFAULT_PARENT = Path("runs")
 _SETTINGS, _VERSIONS, _RESULT = "settings.json", "versions.json", "result.json"
+_RECEIVED, _PRIVATE, _STAGES = "received.safetensors", "private.safetensors", "stages.safetensors"
 
 
 @contextmanager
@@ -81,8 +91,8 @@ def reopen(folder: Path) -> tuple[dict[str, Any], list[str]]:
     Raises:
         InputError: There is no run, or it has come to its end.
     """
+    settings = settings_of(folder)
     try:
-        settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
         before = json.loads((folder / _VERSIONS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} holds no run to resume: {error}") from error
@@ -92,7 +102,7 @@ def reopen(folder: Path) -> tuple[dict[str, Any], list[str]]:
     changed = [
         f"{name} was {before.get(name)} and is {now[name]}" for name in now if before.get(name) != now[name]
     ]
-    return {**settings.pop("own"), **settings}, changed
+    return settings, changed
 
 
 def write_history(folder: Path, history: list[dict[str, float]], suffix: str = "") -> None:
@@ -122,9 +132,70 @@ def write_model(folder: Path, spec: ModelSpec, arrays: Arrays) -> None:
     model.tokenizer.save_pretrained(folder / "model")
 
 
-def write_result(folder: Path, result: Mapping[str, Any]) -> None:
-    """Records what the command printed."""
-    _write_json(folder / _RESULT, result)
+def write_stages(folder: Path, stages: Mapping[str, Arrays]) -> None:
+    """Records the parameters that phases ended with, by the phase's name."""
+    flat = {f"{stage}/{name}": array for stage, arrays in stages.items() for name, array in arrays.items()}
+    save_file({path: np.ascontiguousarray(array) for path, array in flat.items()}, folder / _STAGES)
+
+
+def read_stages(folder: Path) -> dict[str, Arrays]:
+    """Returns the parameters that phases ended with, by the phase's name."""
+    stages: dict[str, Arrays] = {}
+    for path, array in load_file(folder / _STAGES).items():
+        stage, _, name = path.partition("/")
+        stages.setdefault(stage, {})[name] = array
+    return stages
+
+
+def write_crossing(folder: Path, crossing: Crossing) -> None:
+    """Records what crossed the border, and apart from it what did not."""
+    persons = np.array(sorted(crossing.states), dtype=np.int64)
+    theta = {
+        f"theta/{name}": np.stack([crossing.states[person][name] for person in persons.tolist()])
+        for name in crossing.states[int(persons[0])]
+    }
+    save_file({k: np.ascontiguousarray(a) for k, a in crossing.records.arrays().items()}, folder / _RECEIVED)
+    save_file({"senders": crossing.senders, "persons": persons, **theta}, folder / _PRIVATE)
+
+
+def read_crossing(folder: Path) -> Crossing:
+    """Returns what crossed the border in a run, and what did not.
+
+    Raises:
+        InputError: There is no such run, or nothing crossed.
+    """
+    if not (folder / _RESULT).exists():
+        raise InputError(f"{folder} holds no finished run: give the folder that `fedpers simulate` printed")
+    if not (folder / _RECEIVED).exists():
+        raise InputError(
+            f"the run in {folder} uploaded no records with user embeddings, so there is nothing to "
+            "attribute: run `fedpers simulate --method idfree`"
+        )
+    private = load_file(folder / _PRIVATE)
+    senders, persons = private.pop("senders"), private.pop("persons").tolist()
+    names = {path: path.removeprefix("theta/") for path in private}
+    states = {person: {names[path]: private[path][k] for path in private} for k, person in enumerate(persons)}
+    return Crossing(Records.of(load_file(folder / _RECEIVED)), senders, states)
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """Returns the settings of a run, nested by section.
+
+    Raises:
+        InputError: There is no run.
+    """
+    try:
+        settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder} holds no run: {error.strerror if isinstance(error, OSError) else error}"
+        ) from error
+    return {**settings.pop("own"), **settings}
+
+
+def write_result(folder: Path, result: Mapping[str, Any], name: str = "result") -> None:
+    """Records what a command printed."""
+    _write_json(folder / f"{name}.json", result)
 
 
 def versions() -> dict[str, str | None]:

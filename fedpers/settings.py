@@ -47,6 +47,9 @@ def option(default: Any, help: str, **rules: Any) -> Any:
     return Field(default, description=help, **rules)
 
 
+Split = Literal["random", "time", "common-time"]
+
+
 class DataSettings(Section):
     """Where people and their text come from, who takes part and how texts are split."""
 
@@ -74,8 +77,14 @@ class DataSettings(Section):
     skewed: float | None = flag(
         None, "Keep only people with at least this share of one label, in [0, 1].", ge=0, le=1
     )
-    split: Literal["random", "time"] = flag(
-        "random", "How each person's samples are parted 0.8/0.1/0.1: seeded, or the latest for testing."
+    most_active: int | None = flag(None, "Keep only so many people, those with the most samples.", ge=1)
+    rating_bins: str | None = flag(
+        None, "Make classes of numbers by their upper bounds: 3,4 parts up to 3, up to 4 and above."
+    )
+    split: Split = flag(
+        "random",
+        "How each person's samples are parted 0.8/0.1/0.1: seeded, or the latest for testing; `common-time` "
+        "tests everyone from the same moment on, 0.8 of all samples lying before it.",
     )
 
 
@@ -137,6 +146,9 @@ class FederationSettings(Section):
         0.0, "Share of a round's devices that never reply, drawn anew each round, in [0, 1).", ge=0, lt=1
     )
     allow_dropout: bool = flag(False, "Leave out a device that fails instead of ending the run.")
+    border_threshold: int = option(
+        1, "Fewest devices whose anonymous records may reach the server together.", ge=1
+    )
     eval_clients: int | None = flag(
         None, "Score only so many clients, the first in the seeded order. [all]", ge=1
     )

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CARDS = sorted((ROOT / "fedpers" / "experiments" / "cards").glob("*.toml"))
 
 
-@pytest.mark.parametrize("command", ["simulate", "compare", "data describe"])
+@pytest.mark.parametrize("command", ["simulate", "compare", "data describe", "attack attribution"])
 def test_the_readme_shows_the_help_as_it_is(command: str) -> None:
     shown = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "80"})
     expected = "\n".join(line.rstrip() for line in shown.output.strip().splitlines())
@@ -24,8 +24,12 @@ def test_the_readme_shows_the_help_as_it_is(command: str) -> None:
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.stem)
 def test_a_card_holds_valid_settings_and_begins_with_its_command(card: Path) -> None:
     settings = resolve([read_toml(card)], own_sections())
-    assert settings.federation.rounds == tomllib.loads(card.read_text())["federation"]["rounds"]
-    assert card.read_text().startswith(f"# fedpers compare --config fedpers/experiments/cards/{card.name}")
+    for section, fields in tomllib.loads(card.read_text()).items():
+        found = settings.own[section] if section in settings.own else getattr(settings, section)
+        assert {name: getattr(found, name) for name in fields} == fields
+    first = card.read_text().partition("\n")[0]
+    assert first.startswith("# fedpers ")
+    assert f"--config fedpers/experiments/cards/{card.name} " in first
 
 
 def test_every_file_the_readme_names_is_there() -> None:

@@ -155,12 +155,15 @@ def test_a_nearest_value_is_valid() -> None:
 
 def test_a_wrong_choice_names_the_nearest() -> None:
     assert message({"data": {"split": "tim"}}) == (
-        "--split 'tim': input should be 'random' or 'time' (did you mean 'time'?)"
+        "--split 'tim': input should be 'random', 'time' or 'common-time' (did you mean 'time'?)"
     )
 
 
 def test_a_wrong_choice_with_nothing_near_names_all() -> None:
-    assert message({"data": {"split": "xyz"}}) == "--split 'xyz': input should be 'random' or 'time'"
+    assert (
+        message({"data": {"split": "xyz"}})
+        == "--split 'xyz': input should be 'random', 'time' or 'common-time'"
+    )
 
 
 @pytest.mark.parametrize("value", ["five", "2.5"])

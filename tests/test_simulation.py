@@ -101,7 +101,8 @@ def stateful(settings: Settings) -> Method:
     method = find("conventional").build(settings)
     phase = method.phases[0]
     phases = tuple(
-        Phase(name, Remembering(settings.local), phase.strategy, phase.rounds) for name in ("one", "two")
+        Phase(name, Remembering(settings.local), phase.strategy, phase.rounds, eval_every=phase.eval_every)
+        for name in ("one", "two")
     )
     return replace(method, phases=phases)
 
@@ -171,7 +172,7 @@ def test_an_update_that_is_not_finite_names_its_own_partition_among_a_cohort(sil
         return replace(method, phases=(replace(method.phases[0], client=Overflowing(settings.local)),))
 
     with pytest.raises(
-        DeviceError, match=r"^round 1, partition 2: the update has numbers that are not finite"
+        DeviceError, match=r"^round 1, partition 2: the upload has numbers that are not finite"
     ):
         simulate(prepare(settings, build, silent), silent)
 

@@ -1,6 +1,16 @@
 """The device's half of every method, one file a method."""
 
+from fedpers.clients.idfree import AnonymousUpload, DistributionFit, UserTokens
+from fedpers.clients.on_device import OnDevice
 from fedpers.clients.plain import Plain
 from fedpers.clients.user_identifier import IdentifierKind, UserIdentifier
 
-__all__ = ["IdentifierKind", "Plain", "UserIdentifier"]
+__all__ = [
+    "AnonymousUpload",
+    "DistributionFit",
+    "IdentifierKind",
+    "OnDevice",
+    "Plain",
+    "UserIdentifier",
+    "UserTokens",
+]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedpers.data import Ints, Population, Samples
-from fedpers.method import Device, Enrolment, Shared, State, Update
+from fedpers.data import Ints, Population
+from fedpers.method import Client, Device, Enrolment, Shared, State, Update
 from fedpers.models import Examples, Model, encode, insert, pool
 from fedpers.settings import LocalSettings
 from fedpers.training import Floats, Plan, fit_devices, logits
@@ -33,13 +33,13 @@ class Plain:
         """Gives everyone an empty state."""
         return lambda person: {}
 
-    def encode(self, model: Model, samples: Samples, state: State) -> Examples:
+    def encode(self, model: Model, device: Device) -> Examples:
         """Encodes the texts alone."""
-        return encode(model, samples)
+        return encode(model, device.samples)
 
     def train(self, shared: Shared, cohort: Sequence[Device]) -> tuple[list[Update], list[State]]:
         """Trains the shared model for all devices in one pass, each from the broadcast."""
-        parts = [self.encode(shared.model, device.samples, device.state) for device in cohort]
+        parts = [self.encode(shared.model, device) for device in cohort]
         fitted = fit_devices(
             shared.model,
             [shared.arrays] * len(cohort),
@@ -64,7 +64,12 @@ class Plain:
 
     def logits(self, shared: Shared, cohort: Sequence[Device]) -> list[Floats]:
         """Scores the samples of all devices in common batches; one array (samples, classes) each."""
-        insert(shared.model.module, shared.arrays)
-        parts = [self.encode(shared.model, device.samples, device.state) for device in cohort]
-        scores = logits(shared.model, pool(parts))
-        return np.split(scores, np.cumsum([len(part) for part in parts])[:-1])
+        return logits_of(self, shared, cohort)
+
+
+def logits_of(client: Client, shared: Shared, cohort: Sequence[Device]) -> list[Floats]:
+    """Scores the samples of all devices as a client encodes them, in common batches, by the broadcast."""
+    insert(shared.model.module, shared.arrays)
+    parts = [client.encode(shared.model, device) for device in cohort]
+    scores = logits(shared.model, pool(parts))
+    return np.split(scores, np.cumsum([len(part) for part in parts])[:-1])

@@ -18,9 +18,9 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from fedpers.clients.plain import Plain
-from fedpers.data import Ints, Population, Samples
+from fedpers.data import Ints, Population
 from fedpers.errors import InputError
-from fedpers.method import Enrolment, State
+from fedpers.method import Device, Enrolment
 from fedpers.models import Examples, Model, encode, special_tokens
 from fedpers.seeds import stream
 
@@ -50,9 +50,9 @@ class UserIdentifier(Plain):
         book = dict(zip(everyone.tolist(), self._identifiers(model, population, seed), strict=True))
         return lambda person: {"identifier": np.array(book[person], dtype=np.int64)}
 
-    def encode(self, model: Model, samples: Samples, state: State) -> Examples:
+    def encode(self, model: Model, device: Device) -> Examples:
         """Encodes identifier and text; without a state the text alone."""
-        return encode(model, samples, prefix=[int(token) for token in state.get("identifier", ())])
+        return encode(model, device.samples, prefix=[int(t) for t in device.state.get("identifier", ())])
 
     def _identifiers(self, model: Model, population: Population, seed: int) -> list[list[int]]:
         everyone = population.everyone()

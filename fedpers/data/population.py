@@ -1,7 +1,8 @@
 """Who takes part, in which role, and which of their texts are for training, validation and test.
 
 UserIdentifier (Mireshghallah et al., NAACL 2022, section 3) parts each user's own samples 0.8/0.1/0.1; so
-does this module, with at least one sample in each part.
+does this module, with at least one sample in each part. IDfree-PL (Ding et al., KDD 2025; its released code)
+cuts everyone's samples at one moment, the 0.8 quantile of all times.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from fedpers.data.samples import Ints, People, Samples, TablePeople
 from fedpers.data.sources import read
 from fedpers.data.synthetic import SyntheticPeople
 from fedpers.errors import InputError
 from fedpers.seeds import stream
-from fedpers.settings import DataSettings, SyntheticSettings
+from fedpers.settings import DataSettings, Split, SyntheticSettings
 
 Part = Literal["train", "validation", "test", "all"]
 
+_BEFORE = 0.8  # share of all samples that lie before the common moment
 _SYNTHETIC_SIZES = (1100, 200, 100)  # clients, public and held-out people when nothing is said
 
 
@@ -33,7 +36,8 @@ class Population:
         clients: Person numbers of those who train (clients,).
         public: Those whose text the server may read, to train the vocabulary and the base.
         held_out: Those nobody trains on, for the unseen-user test.
-        by_time: Whether a person's latest samples are the test, instead of random ones.
+        split: Whether a person's test samples are random ones, the latest, or those after the moment.
+        moment: Time after which everyone's samples are the test, with the split `common-time`.
         max_samples: How many of a person's samples are used at most, the first ones.
         seed: The seed of roles and splits.
         notes: What was left out, one line each.
@@ -43,7 +47,8 @@ class Population:
     clients: Ints
     public: Ints
     held_out: Ints
-    by_time: bool = False
+    split: Split = "random"
+    moment: float = np.inf
     max_samples: int | None = None
     seed: int = 0
     notes: tuple[str, ...] = ()
@@ -64,13 +69,16 @@ class Population:
         order = order[: self.max_samples]
         if part == "all":
             return order
-        if not self.by_time:
+        if self.split == "random":
             order = stream(self.seed, "split", person).permutation(order)
-        tenth = max(1, round(0.1 * len(order)))
+        tested = tenth = max(1, round(0.1 * len(order)))
+        if self.split == "common-time" and times is not None:
+            tested = int((times[order] > self.moment).sum())
+            tenth = max(1, round((len(order) - tested) / 9))  # 0.1 of 0.9, as in the other splits
         cuts = {
-            "train": slice(0, len(order) - 2 * tenth),
-            "validation": slice(len(order) - 2 * tenth, len(order) - tenth),
-            "test": slice(len(order) - tenth, len(order)),
+            "train": slice(0, len(order) - tested - tenth),
+            "validation": slice(len(order) - tested - tenth, len(order) - tested),
+            "test": slice(len(order) - tested, len(order)),
         }
         return order[cuts[part]]
 
@@ -96,9 +104,20 @@ def populate(data: DataSettings, synthetic: SyntheticSettings, seed: int) -> Pop
         return _synthetic(data, synthetic, seed)
     people, notes = open_source(data, synthetic, seed)
     assert isinstance(people, TablePeople)
-    if data.split == "time" and people.times(0) is None:
-        raise InputError("--split time needs the column that holds the time: add --time-column NAME")
+    if data.split != "random" and people.times(0) is None:
+        raise InputError(f"--split {data.split} needs the column that holds the time: add --time-column NAME")
     eligible = _eligible(people, data)
+    moment = np.inf
+    if data.split == "common-time":
+        if data.max_samples is not None:
+            raise InputError(
+                "--max-samples keeps everyone's first samples, and --split common-time tests the last: "
+                "leave one out"
+            )
+        moment = _moment(people, eligible)
+        both = eligible[[_has_both_sides(people, int(person), moment) for person in eligible]]
+        notes = (*notes, *_left_out(len(eligible) - len(both)))
+        eligible = both
     public, held_out = data.public_people or 0, data.held_out_people or 0
     wanted = (data.clients or 1) + public + held_out
     if wanted > len(eligible):
@@ -111,7 +130,8 @@ def populate(data: DataSettings, synthetic: SyntheticSettings, seed: int) -> Pop
         clients=order[:clients],
         public=order[tail:],
         held_out=order[tail - held_out : tail],
-        by_time=data.split == "time",
+        split=data.split,
+        moment=moment,
         max_samples=data.max_samples,
         seed=seed,
         notes=notes,
@@ -120,8 +140,10 @@ def populate(data: DataSettings, synthetic: SyntheticSettings, seed: int) -> Pop
 
 
 def _synthetic(data: DataSettings, synthetic: SyntheticSettings, seed: int) -> Population:
-    if data.split == "time":
+    if data.split != "random":
         raise InputError("synthetic texts have no time: use --split random")
+    if data.most_active is not None or data.rating_bins is not None:
+        raise InputError("--most-active and --rating-bins are for real people: synthetic ones are alike")
     if data.skewed is not None:
         raise InputError("--skewed filters real people: synthetic ones are made on demand")
     asked = (data.clients, data.public_people, data.held_out_people)
@@ -140,12 +162,47 @@ def _eligible(people: TablePeople, data: DataSettings) -> Ints:
             f"no person in {data.data} has {data.min_samples} samples: the most is {people.counts().max()}, "
             f"and a split needs 3 at least; set --min-samples between the two"
         )
-    if data.skewed is None:
+    if data.skewed is not None:
+        chosen = _skewed(people, data.skewed, chosen)
+    if data.most_active is None:
         return chosen
-    skewed = chosen[[_top_share(people.samples(int(person)).labels) >= data.skewed for person in chosen]]
+    if data.most_active > len(chosen):
+        raise InputError(
+            f"--most-active {data.most_active} is more than the {len(chosen)} people that are left: use at "
+            f"most {len(chosen)}"
+        )
+    most = np.argsort(-people.counts()[chosen], kind="stable")[: data.most_active]
+    return np.sort(chosen[most])
+
+
+def _skewed(people: TablePeople, share: float, chosen: Ints) -> Ints:
+    skewed = chosen[[_top_share(people.samples(int(person)).labels) >= share for person in chosen]]
     if not len(skewed):
-        raise InputError(f"nobody has {data.skewed:.0%} of one label: lower --skewed")
+        raise InputError(f"nobody has {share:.0%} of one label: lower --skewed")
     return skewed
+
+
+def _moment(people: TablePeople, chosen: Ints) -> float:
+    """Returns the time of the sample before which, it included, lie 0.8 of all samples of some people."""
+    every = np.concatenate([_times(people, int(person)) for person in chosen])
+    return float(np.quantile(every, _BEFORE, method="inverted_cdf"))
+
+
+def _left_out(people: int) -> list[str]:
+    why = "had no sample to test, or fewer than 2 before, at the common moment"
+    return [f"{people} people {why}, and were left out"] if people else []
+
+
+def _has_both_sides(people: TablePeople, person: int, moment: float) -> bool:
+    """Tells whether a person has samples to train and validate before a moment, and one to test after it."""
+    before = int((_times(people, person) <= moment).sum())
+    return 2 <= before < len(_times(people, person))
+
+
+def _times(people: TablePeople, person: int) -> npt.NDArray[np.float64]:
+    times = people.times(person)
+    assert times is not None
+    return times
 
 
 def _top_share(labels: Ints) -> float:

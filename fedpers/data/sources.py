@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,30 @@ def read(settings: DataSettings) -> Source:
     notes = tuple(f"{_rows(count)} {why} {_were(count)} left out" for why, count in left_out.items() if count)
     if not table.num_rows:
         raise InputError(f"{settings.data} has no usable row: {'; '.join(notes) or 'it is empty'}")
+    if settings.rating_bins is not None:
+        names = _binned(table["label"].to_pylist(), _bounds(settings.rating_bins))
+        table = table.set_column(table.column_names.index("label"), "label", pa.array(names))
     return Source(table, notes)
+
+
+def _bounds(text: str) -> list[float]:
+    """Reads the upper bounds of classes of numbers, rising."""
+    try:
+        bounds = [float(part) for part in text.split(",")]
+    except ValueError:
+        bounds = []
+    if not bounds or bounds != sorted(set(bounds)):
+        raise InputError(f"--rating-bins {text!r}: give rising numbers, parted by commas, as in 3,4")
+    return bounds
+
+
+def _binned(labels: Sequence[str], bounds: Sequence[float]) -> list[str]:
+    """Returns the class of each number: at most the first bound, at most the second, and so on, or above."""
+    classes = [*(f"<={bound:g}" for bound in bounds), f">{bounds[-1]:g}"]
+    try:
+        return [classes[bisect_left(bounds, float(label))] for label in labels]
+    except ValueError as error:
+        raise InputError(f"--rating-bins is for numbers, but a label is none: {error}") from None
 
 
 def _rows(count: int) -> str:

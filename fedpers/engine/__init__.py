@@ -4,16 +4,17 @@ from fedpers.engine.checkpoints import read_checkpoint, remove_checkpoints, writ
 from fedpers.engine.crew import Crew, LocalCrew, RayCrew, hire, worker_count
 from fedpers.engine.dropouts import DROPPED, Dropouts
 from fedpers.engine.flower import quiet, reply, to_arrays, to_record
-from fedpers.engine.grid import CohortGrid
+from fedpers.engine.grid import Aside, CohortGrid, aside
 from fedpers.engine.memory import Notes, Numbers, recall, remind
 from fedpers.engine.reduction import mean
 from fedpers.engine.rounds import Round, federate
 from fedpers.engine.states import LATEST, FileStates, MemoryStates, Stamp, StateStore
-from fedpers.engine.worker import Order, Site, Work, Worker
+from fedpers.engine.worker import Order, Site, Whose, Work, Worker
 
 __all__ = [
     "DROPPED",
     "LATEST",
+    "Aside",
     "CohortGrid",
     "Crew",
     "Dropouts",
@@ -28,8 +29,10 @@ __all__ = [
     "Site",
     "Stamp",
     "StateStore",
+    "Whose",
     "Work",
     "Worker",
+    "aside",
     "federate",
     "hire",
     "mean",

@@ -75,7 +75,5 @@ def reply(message: Message, update: Update, broadcast: Arrays) -> Message:
 
 def samples_seen(message: Message) -> int:
     """Returns how many training samples the devices behind a reply went through."""
-    numbers = next(iter(message.content.metric_records.values()))
-    count = numbers[SEEN]
-    assert isinstance(count, int)
-    return count
+    counts = [numbers[SEEN] for numbers in message.content.metric_records.values() if SEEN in numbers]
+    return sum(count for count in counts if isinstance(count, int))

@@ -6,7 +6,8 @@ the place of a person among the clients, so a seed samples the same people on ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
@@ -16,18 +17,39 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from fedpers.data import Ints, Part
+from fedpers.engine.border import cross
 from fedpers.engine.crew import Crew
 from fedpers.engine.dropouts import DROPPED, Dropouts
 from fedpers.engine.flower import reply, to_arrays
 from fedpers.engine.reduction import mean
-from fedpers.engine.worker import Order, Work
+from fedpers.engine.worker import Order, Whose, Work
+from fedpers.errors import FedpersError
 from fedpers.evaluation import Scores, merge
-from fedpers.method import Update
+from fedpers.method import Update, Upload
 from fedpers.models import Arrays
+from fedpers.records import Records
 
 T = TypeVar("T")
 
 _SCORED_TOGETHER = 64  # people whose texts are predicted in common batches
+
+
+@dataclass(frozen=True)
+class Aside:
+    """What a grid knows of the latest messages and no strategy is to know.
+
+    Attributes:
+        missing: Partitions that did not reply, and why.
+        senders: Persons behind the latest anonymous records (records,), if there were any.
+    """
+
+    missing: Mapping[int, str]
+    senders: Ints | None
+
+
+def aside(grid: CohortGrid) -> Aside:
+    """Returns what a grid keeps from strategies, for the run's record and its audit."""
+    return grid._aside
 
 
 class CohortGrid(Grid):
@@ -43,6 +65,7 @@ class CohortGrid(Grid):
         reduce: bool,
         sizes: Ints | None = None,
         dropouts: Dropouts | None = None,
+        border_threshold: int = 1,
     ) -> None:
         """Lays out the nodes.
 
@@ -55,7 +78,10 @@ class CohortGrid(Grid):
             sizes: Samples of each partition (clients,), so that those of like size share a cohort, which
                 pads all its devices to the largest; without them cohorts are cut in sampled order.
             dropouts: Which devices may fail to reply; without it none.
+            border_threshold: Fewest devices whose anonymous records may reach the strategy together.
         """
+        # Is told how many devices have worked, of how many, after each cohort.
+        self.tell: Callable[[int, int], None] = lambda done, devices: None
         self._crew = crew
         self._clients = clients
         self._cohort_size = cohort_size
@@ -63,7 +89,8 @@ class CohortGrid(Grid):
         self._reduce = reduce
         self._sizes = np.zeros(len(clients), dtype=np.int64) if sizes is None else sizes
         self._dropouts = dropouts or Dropouts()
-        self.missing: dict[int, str] = {}  # partitions that did not reply the last time, and why
+        self._border_threshold = border_threshold
+        self._aside = Aside({}, None)
 
     def get_node_ids(self) -> Iterable[int]:
         """Returns the partition numbers."""
@@ -74,14 +101,26 @@ class CohortGrid(Grid):
     ) -> Iterable[Message]:
         """Trains the addressed devices and returns their replies, in the order of the messages.
 
-        With `reduce`, one reply for all that got the same content, in the name of the first device. Devices
-        that drop out send none.
+        With `reduce`, one reply for all that got the same content, in the name of the first device. Anonymous
+        records come as one reply in nobody's name. Devices that drop out, or that keep everything to
+        themselves, send none.
         """
-        self.missing = {}
-        return [answer for group in _by_content(messages) for answer in self._train(group)]
+        missing: dict[int, str] = {}
+        records: dict[int, Records] = {}
+        replies = [
+            answer for group in _by_content(messages) for answer in self._train(group, missing, records)
+        ]
+        senders: Ints | None = None
+        if records:  # those of all groups cross at once, so that no group has a message of its own
+            message, senders = cross(records, self._border_threshold)
+            replies.append(message)
+        self._aside = Aside(missing, senders)
+        return replies
 
-    def _train(self, messages: Sequence[Message]) -> list[Message]:
-        """Trains the devices that got the same content."""
+    def _train(
+        self, messages: Sequence[Message], missing: dict[int, str], records: dict[int, Records]
+    ) -> list[Message]:
+        """Trains the devices that got the same content; records are laid aside, to cross the border."""
         content = messages[0].content
         order = Order(
             "train",
@@ -96,33 +135,40 @@ class CohortGrid(Grid):
         lost = dict.fromkeys(sent.keys() - set(present), DROPPED)
         present.sort(key=lambda person: -self._sizes[sent[person].metadata.dst_node_id])  # keeps ties' order
         cohorts = _cut(present, self._cohort_size)
+        done: list[int] = []
 
-        def works() -> Iterator[tuple[Sequence[int], list[Update]]]:
+        def works() -> Iterator[tuple[Sequence[int], Sequence[Upload]]]:
             for cohort, work in zip(cohorts, self._crew.do(order, cohorts), strict=True):
                 assert isinstance(work, Work)
                 lost.update(work.missing)
-                yield [person for person in cohort if person not in work.missing], work.updates
+                done.extend(cohort)
+                self.tell(len(done), len(present))
+                yield [person for person in cohort if person not in work.missing], work.uploads
 
         if self._reduce:
-            means = (update for _, updates in works() for update in updates)
+            means = (_averaged(upload) for _, uploads in works() for upload in uploads)
             first = next(means, None)
-            replies = [] if first is None else [(messages[0], mean(chain([first], means)))]
+            replies = [] if first is None else [reply(messages[0], mean(chain([first], means)), order.arrays)]
         else:
-            found = {p: u for left, updates in works() for p, u in zip(left, updates, strict=True)}
-            replies = [(message, found[person]) for person, message in sent.items() if person in found]
-        self.missing |= {sent[person].metadata.dst_node_id: why for person, why in lost.items()}
-        return [reply(message, update, order.arrays) for message, update in replies]
+            found = {p: u for left, uploads in works() if uploads for p, u in zip(left, uploads, strict=True)}
+            records |= {p: upload for p, upload in found.items() if isinstance(upload, Records)}
+            updates = {p: upload for p, upload in found.items() if isinstance(upload, Update)}
+            replies = [
+                reply(message, updates[p], order.arrays) for p, message in sent.items() if p in updates
+            ]
+        missing |= {sent[person].metadata.dst_node_id: why for person, why in lost.items()}
+        return replies
 
-    def score(self, arrays: Arrays, persons: Ints, part: Part, *, stranger: bool = False) -> Scores:
+    def score(self, arrays: Arrays, persons: Ints, part: Part, whose: Whose = "own") -> Scores:
         """Returns how well the arrays predict one part of some people's texts.
 
         Args:
             arrays: The shared parameters.
             persons: Person numbers, not partitions.
             part: Which of their texts.
-            stranger: Whether they come without personal state.
+            whose: With whose personal state they come.
         """
-        order = Order("predict", arrays, self._phase, part=part, stranger=stranger)
+        order = Order("predict", arrays, self._phase, part=part, whose=whose)
         scores = list(self._crew.do(order, _cut(persons.tolist(), _SCORED_TOGETHER)))
         return merge(part for part in scores if isinstance(part, Scores))
 
@@ -152,6 +198,12 @@ class CohortGrid(Grid):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Not available: this grid answers at once, through `send_and_receive`."""
         raise RuntimeError("a CohortGrid answers at once: use send_and_receive")
+
+
+def _averaged(upload: Upload) -> Update:
+    if isinstance(upload, Update):
+        return upload
+    raise FedpersError("an averaging strategy got anonymous records: their phase needs a Cloud")
 
 
 def _cut(items: Sequence[T], size: int) -> list[Sequence[T]]:

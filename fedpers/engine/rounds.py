@@ -11,6 +11,7 @@ from flwr.serverapp.strategy import Strategy
 
 from fedpers.engine.flower import SEEN, identity, samples_seen, sampling, to_arrays, to_record
 from fedpers.errors import FedpersError
+from fedpers.method import TRAINED
 from fedpers.models import Arrays
 from fedpers.seeds import word
 
@@ -63,7 +64,9 @@ def federate(
         # away looks like an update, and their division by a small root makes a step of it.
         current = {name: array.astype(arrays[name].dtype) for name, array in to_arrays(aggregated).items()}
         record = to_record(current)
-        yield Round(number, current, sum(map(samples_seen, replies)), _floats(metrics or {}))
+        numbers = _floats(metrics or {})
+        samples = sum(map(samples_seen, replies)) + int(numbers.pop(TRAINED, 0))
+        yield Round(number, current, samples, numbers)
 
 
 def _floats(metrics: Mapping[str, object]) -> dict[str, float]:

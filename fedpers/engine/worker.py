@@ -15,9 +15,12 @@ from fedpers.engine.reduction import mean
 from fedpers.engine.states import LATEST, StateStore
 from fedpers.errors import DeviceError, FedpersError, InputError
 from fedpers.evaluation import Scores
-from fedpers.method import Client, Device, Shared, State, Update
+from fedpers.method import Client, Device, Shared, State, Update, Upload
 from fedpers.models import Arrays, ModelSpec, finite, load
+from fedpers.records import Records
 from fedpers.seeds import stream
+
+Whose = Literal["own", "nobody", "another"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Order:
         round: The round, from 1.
         part: Which texts are predicted.
         reduce: Whether a cohort's updates leave the worker as one weighted mean.
-        stranger: Whether people predict without their personal state.
+        whose: With whose personal state people predict: their own, nobody's, or another client's.
         allow_dropout: Whether a device that fails in training is left out instead of ending the run.
     """
 
@@ -62,7 +65,7 @@ class Order:
     round: int = 0
     part: Part = "train"
     reduce: bool = False
-    stranger: bool = False
+    whose: Whose = "own"
     allow_dropout: bool = False
 
 
@@ -71,11 +74,12 @@ class Work:
     """What a cohort's training gave.
 
     Attributes:
-        updates: Those of the devices that are left, in the order given, or their one weighted mean.
+        uploads: Those of the devices that are left, in the order given, or the one weighted mean of their
+            updates; none where nothing leaves.
         missing: The persons that failed and were left out, with the reason.
     """
 
-    updates: list[Update]
+    uploads: Sequence[Upload]
     missing: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -123,7 +127,7 @@ class Worker:
         failed: dict[int, Exception] = {}
         for person in persons:
             try:
-                _ = self._updates(order, [person]) if order.task == "train" else self._score(order, [person])
+                _ = self._uploads(order, [person]) if order.task == "train" else self._score(order, [person])
             except Exception as error:
                 failed[person] = error
                 if not order.allow_dropout:
@@ -131,7 +135,7 @@ class Worker:
         return failed
 
     def _cohort(self, order: Order, persons: Sequence[int]) -> list[Device]:
-        states = [{}] * len(persons) if order.stranger else self._states_of(order, persons)
+        states = self._states_of(order, persons)
         return [
             Device(
                 person=person,
@@ -143,24 +147,34 @@ class Worker:
         ]
 
     def _states_of(self, order: Order, persons: Sequence[int]) -> list[State]:
+        if order.whose == "nobody":
+            return [{}] * len(persons)
+        if order.whose == "another":
+            persons = [self._another(person) for person in persons]
         first = self._enrolments[order.phase]
         kept = self._states.read(persons, (order.phase, order.round) if order.task == "train" else LATEST)
         return [first(p) if state is None else state for p, state in zip(persons, kept, strict=True)]
 
-    def _train(self, order: Order, persons: Sequence[int]) -> Work:
-        updates, changed = self._updates(order, persons)
-        self._states.write(changed, (order.phase, order.round))
-        return Work([mean(updates)] if order.reduce else updates)
+    def _another(self, person: int) -> int:
+        """Returns a client drawn at random among all others, the same one in any process."""
+        others = self._site.population.clients[self._site.population.clients != person]
+        return int(stream(self._site.seed, "another", person).choice(others)) if len(others) else person
 
-    def _updates(self, order: Order, persons: Sequence[int]) -> tuple[list[Update], dict[int, State]]:
-        """Trains a cohort and returns its updates, checked, and the personal states that changed."""
+    def _train(self, order: Order, persons: Sequence[int]) -> Work:
+        uploads, changed = self._uploads(order, persons)
+        self._states.write(changed, (order.phase, order.round))
+        updates = [upload for upload in uploads if isinstance(upload, Update)]
+        return Work([mean(updates)] if order.reduce and updates else uploads)
+
+    def _uploads(self, order: Order, persons: Sequence[int]) -> tuple[Sequence[Upload], dict[int, State]]:
+        """Trains a cohort and returns its uploads, checked, and the personal states that changed."""
         cohort = self._cohort(order, persons)
-        updates, states = self._site.clients[order.phase].train(self._shared(order), cohort)
-        for update in updates:
-            if not finite(update.arrays):
-                raise FedpersError("the update has numbers that are not finite: lower --local-lr")
+        uploads, states = self._site.clients[order.phase].train(self._shared(order), cohort)
+        for upload in uploads:
+            if not finite({"": upload.vectors} if isinstance(upload, Records) else upload.arrays):
+                raise FedpersError("the upload has numbers that are not finite: lower the learning rate")
         pairs = zip(cohort, states, strict=True)
-        return updates, {device.person: state for device, state in pairs if state is not device.state}
+        return uploads, {device.person: state for device, state in pairs if state is not device.state}
 
     def _score(self, order: Order, persons: Sequence[int]) -> Scores:
         cohort = self._cohort(order, persons)

@@ -6,7 +6,7 @@ Mireshghallah et al., NAACL 2022, arXiv 2110.00135; see fedpers/clients/user_ide
 from __future__ import annotations
 
 from fedpers.clients import IdentifierKind, UserIdentifier
-from fedpers.method import Method, Phase
+from fedpers.method import Method, federated
 from fedpers.settings import Section, Settings, flag
 from fedpers.strategies import make
 
@@ -24,6 +24,4 @@ def build(settings: Settings) -> Method:
     """Returns the method: one phase of federated training with identifiers."""
     own = settings.of(Own, "user_identifier")
     client = UserIdentifier(settings.local, own.identifier, own.identifier_length)
-    federation = settings.federation
-    phase = Phase("federated", client, lambda clients: make(federation, clients), federation.rounds)
-    return Method("user-identifier", (phase,))
+    return Method("user-identifier", (federated(settings, client, make),))

@@ -3,10 +3,10 @@
 from fedpers.models.arrays import Arrays, Rows, Trained, digest, extract, finite, insert, whole
 from fedpers.models.classifier import Classifier
 from fedpers.models.dropout import KeyedDropout
-from fedpers.models.encoding import Batch, Examples, collate, encode, pool, special_tokens
-from fedpers.models.families import Beta, Family, Gaussian, log_densities
+from fedpers.models.encoding import Batch, Examples, Vectors, collate, encode, pool, special_tokens
+from fedpers.models.families import Beta, Family, Gaussian, Theta, log_densities
 from fedpers.models.loading import TINY, Model, ModelSpec, load, quiet_transformers, specify
-from fedpers.models.prompts import PromptedEmbedding, add_prompt
+from fedpers.models.user_tokens import user_ids
 from fedpers.models.words import Words
 
 __all__ = [
@@ -21,11 +21,11 @@ __all__ = [
     "KeyedDropout",
     "Model",
     "ModelSpec",
-    "PromptedEmbedding",
     "Rows",
+    "Theta",
     "Trained",
+    "Vectors",
     "Words",
-    "add_prompt",
     "collate",
     "digest",
     "encode",
@@ -38,5 +38,6 @@ __all__ = [
     "quiet_transformers",
     "special_tokens",
     "specify",
+    "user_ids",
     "whole",
 ]

@@ -7,11 +7,14 @@ four dimensions before the model sees it, and an encoder-decoder's token is pick
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+
+from fedpers.models.user_tokens import user_tokens
 
 
 class Classifier(nn.Module):
@@ -29,13 +32,20 @@ class Classifier(nn.Module):
         self._own_mask = own_mask
         self._causal = any(getattr(part, "is_causal", False) for part in module.modules())
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, ids: torch.Tensor, mask: torch.Tensor, vectors: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Returns scores (samples, classes).
 
         Args:
             ids: Token ids (samples, tokens), padded at the end.
             mask: 1 for a token, 0 for padding (samples, tokens).
+            vectors: What stands in the places of user tokens (samples, user tokens, width).
         """
+        with nullcontext() if vectors is None else user_tokens(self.module, vectors):
+            return self._score(ids, mask)
+
+    def _score(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if self._own_mask:
             return _tensor(self.module(input_ids=ids, attention_mask=mask).logits)
         tokens = ids.shape[1]

@@ -103,7 +103,8 @@ class Gaussian:
                 count, *mean.shape[1:], generator=torch.Generator().manual_seed(key), out=place[:count]
             )
         spread = theta["spread"][:, None] if self.trained_spread else self.spread
-        return mean[:, None] + spread * noise.to(mean.device)
+        drawn = torch.arange(most) < torch.tensor(counts)[:, None]
+        return (mean[:, None] + spread * noise.to(mean.device)) * drawn.to(mean)[:, :, None, None]
 
     def penalty(self, theta: Theta) -> torch.Tensor | float:
         """Returns the divergence KL(N(mean, spread) || N(0, 1)) up to a constant, a mean over coordinates."""

@@ -88,6 +88,13 @@ class Model:
         """Returns the module as one function of ids and mask, with the same parameters."""
         return Classifier(self.module, own_mask=not self.stackable)
 
+    @property
+    def width(self) -> int:
+        """The width of its word embeddings."""
+        weight = self.module.get_input_embeddings().weight
+        assert isinstance(weight, torch.Tensor)
+        return weight.shape[1]
+
     def autocast(self) -> torch.autocast:
         """Returns the context in which the model is to compute."""
         return torch.autocast(self.module.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")

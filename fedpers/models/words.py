@@ -8,7 +8,7 @@ is nothing but work.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -48,7 +48,8 @@ class Words:
         if not weight.requires_grad or not all(isinstance(m, nn.Embedding) for m in _readers(model, weight)):
             return None
         kept = np.arange(_last_meaning(model) + 1)
-        index = np.union1d(kept, np.fromiter(chain.from_iterable(examples.ids), dtype=np.int64))
+        ids = np.fromiter(chain.from_iterable(examples.ids), dtype=np.int64)
+        index = np.union1d(kept, ids[ids >= 0])  # ids below 0 are user tokens, which are no words
         name = next(name for name, p in model.module.named_parameters() if p is weight)
         return Words(name, index, len(weight)) if len(index) < len(weight) else None
 
@@ -61,8 +62,9 @@ class Words:
 
     def renumber(self, examples: Examples) -> Examples:
         """Returns the same texts with rows of the narrow table as ids."""
-        ids = [np.searchsorted(self.index, sample).tolist() for sample in examples.ids]
-        return Examples(ids, examples.labels)
+        samples = (np.array(sample, dtype=np.int64) for sample in examples.ids)
+        ids = [np.where(ids < 0, ids, np.searchsorted(self.index, ids)).tolist() for ids in samples]
+        return replace(examples, ids=ids)
 
     def narrow(self, arrays: Mapping[str, npt.NDArray[np.floating]]) -> Arrays:
         """Returns the arrays of a narrowed model."""

@@ -37,15 +37,24 @@ class Stage:
         if self._done == self._before + 1:
             self._first = now
         if self._done == self._steps or now - self._last >= _SECONDS_BETWEEN_LINES:
-            self._last = now
-            note = f", {self._note}" if self._note else ""
-            line = f"{self._name}: {self._done}/{self._steps}{note}{self._left(now)}"
-            self._console.print(line, highlight=False)
+            self._print(now, self._note)
+
+    def tell(self, done: int, devices: int) -> None:
+        """Says how far the present step is, if it is taking long."""
+        now = time.monotonic()
+        if done < devices and now - self._last >= _SECONDS_BETWEEN_LINES:
+            self._print(now, f"{done}/{devices} devices of the next")
+
+    def _print(self, now: float, note: str) -> None:
+        self._last = now
+        shown = f", {note}" if note else ""
+        line = f"{self._name}: {self._done}/{self._steps}{shown}{self._left(now)}"
+        self._console.print(line, highlight=False)
 
     def _left(self, now: float) -> str:
         """Returns how long it will take at the pace so far; the first step, which starts workers, aside."""
         timed = self._done - self._before - 1
-        if timed == 0 or self._done == self._steps:
+        if timed < 1 or self._done == self._steps:
             return ""
         return f", {(now - self._first) * (self._steps - self._done) / timed:.0f} s left"
 
@@ -63,6 +72,9 @@ class LiveStage(Stage):
         self._done += 1
         self._note = note or self._note
         self._bars.update(self._bar, completed=self._done, note=self._note)
+
+    def tell(self, done: int, devices: int) -> None:
+        self._bars.update(self._bar, note=f"{done}/{devices} devices" if done < devices else self._note)
 
 
 class Reporter:

@@ -29,6 +29,12 @@ def simulation_table(result: Mapping[str, Any]) -> RenderableType:
         f"{result['person_deciles'][0]:.2f} {result['person_deciles'][-1]:.2f}",
     )
     table.add_row("macro-F1", _rate(result["macro_f1"]))
+    if result["another_accuracy"] != result["accuracy"]:
+        table.add_row("everyone as another person", _rate(result["another_accuracy"]))
+    for stage in result["stages"]:
+        gain = stage["change"]
+        table.add_row(f"after the phase `{stage['phase']}`", _rate(stage["accuracy"]))
+        table.add_row("  gained since", f"{gain['difference']:+.3f} ({_interval(gain)})")
     if result["unseen_accuracy"] is not None:
         table.add_row("unseen people, as themselves", _rate(result["unseen_accuracy"]))
         table.add_row("unseen people, as strangers", _rate(result["unseen_stranger_accuracy"]))

@@ -14,23 +14,39 @@ import numpy.typing as npt
 from fedpers.data import Ceilings, Ints, Part, ceilings
 from fedpers.engine import (
     DROPPED,
+    LATEST,
     CohortGrid,
     Crew,
     Dropouts,
     Notes,
     Numbers,
     Site,
+    Whose,
     hire,
     write_checkpoint,
 )
 from fedpers.errors import StoppedError
 from fedpers.evaluation import Scores
 from fedpers.models import Arrays
+from fedpers.records import Crossing, Records
 from fedpers.report.progress import Reporter
 from fedpers.simulation.setup import Setup
 
 _TOLD = 5  # failed devices that are told of, one by one
 _COUNTS = ("best", "best_accuracy", "done", "samples")  # of a run's standing, what a checkpoint keeps as JSON
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a phase that is not the last one ended with.
+
+    Attributes:
+        arrays: The shared parameters.
+        test: Scores of the clients' test texts, as that phase's client predicts.
+    """
+
+    arrays: Arrays
+    test: Scores
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,8 @@ class Outcome:
         samples: Training samples gone through.
         history: One record a round or epoch.
         test: Scores of the clients' test texts.
+        another: The same, everyone with the personal state of another client.
+        stages: What each phase but the last ended with, by its name.
         unseen: Scores of the held-out people, with and without their personal state; None without any.
         ceilings: The best possible accuracies, where they are known.
         seconds: Wall-clock time from the base's training to the last score.
@@ -57,11 +75,14 @@ class Outcome:
     samples: int
     history: list[dict[str, float]]
     test: Scores
+    another: Scores
+    stages: dict[str, Stage]
     unseen: tuple[Scores, Scores] | None
     ceilings: Ceilings | None
     seconds: float
     interrupted: bool
     missing: int
+    crossing: Crossing | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +119,9 @@ class Desk:
     interrupted: bool = False
     history: list[dict[str, float]] = field(default_factory=lambda: [{"step": 0}])
     start: float = field(default_factory=time.monotonic)
+    stages: dict[str, Stage] = field(default_factory=dict)
+    senders: Ints | None = None
+    crossing: Crossing | None = None
     mark: Mark | None = None
     told: int = 0
 
@@ -113,11 +137,12 @@ class Desk:
         return CohortGrid(
             self.crew,
             population.clients,
-            self.setup.cohort_size,
+            self.setup.cohort_sizes[phase],
             phase,
             reduce=reduce,
             sizes=population.people.counts()[population.clients],
             dropouts=Dropouts(federation.allow_dropout, federation.dropout_rate, settings.run.seed),
+            border_threshold=federation.border_threshold,
         )
 
     def note_missing(self, missing: Mapping[int, str]) -> None:
@@ -134,14 +159,36 @@ class Desk:
         self.now = replace(self.now, arrays=arrays, done=done, samples=self.now.samples + samples)
         self.history.append({"step": done, **metrics})
 
-    def check(self) -> str:
+    def check(self, phase: int) -> str:
         """Scores the latest parameters on the validation texts, keeps the best, and tells how it stands."""
         now = self.now
-        accuracy = self._score(now.arrays, self.judged, "validation").accuracy
+        accuracy = self._score(now.arrays, self.judged, "validation", phase).accuracy
         self.history[-1]["validation-accuracy"] = accuracy
         if accuracy > now.best_accuracy:
             self.now = replace(now, best_arrays=now.arrays, best=now.done, best_accuracy=accuracy)
         return f"validation accuracy {accuracy:.3f}"
+
+    def leave(self, phase: int, received: Numbers | None) -> None:
+        """Goes on to the next phase with the best parameters of this one, or the last if none was looked at.
+
+        Args:
+            phase: The phase that has come to its end.
+            received: The anonymous records that its strategy trained on, if any.
+        """
+        now = self.now
+        if received and self.senders is not None:
+            self.crossing = Crossing(Records.of(received), self.senders, self.crew.states(LATEST))
+        arrays = now.best_arrays if now.best_accuracy >= 0 else now.arrays
+        if phase < len(self.setup.method.phases) - 1:
+            test = self._score(arrays, self.judged, "test", phase)
+            self.stages[self.setup.method.phases[phase].name] = Stage(arrays, test)
+            self.now = replace(now, arrays=arrays, best_arrays=arrays, best=now.done, best_accuracy=-1.0)
+
+    def skip(self, stages: Mapping[str, Stage]) -> None:
+        """Starts behind phases that another run has done."""
+        self.stages |= stages
+        [*_, last] = stages.values()
+        self.now = Standing(last.arrays, last.arrays)
 
     def stop(self) -> None:
         """Notes that somebody pressed Ctrl-C."""
@@ -163,6 +210,12 @@ class Desk:
             | {f"best/{name}": array for name, array in standing.best_arrays.items()}
             | {f"strategy/{path}": array for path, array in mark.numbers.items()}
             | {f"states/{person}/{k}": array for person, kept in states.items() for k, array in kept.items()}
+            | ({} if self.senders is None else {"senders/persons": self.senders})
+            | {
+                f"stages/{name}/{k}": array
+                for name, stage in self.stages.items()
+                for k, array in _flat(stage)
+            }
         )
         record = {
             "phase": mark.phase,
@@ -185,6 +238,8 @@ class Desk:
             person, _, name = path.partition("/")
             states.setdefault(int(person), {})[name] = array
         self.crew.restore(states, (record["phase"], record["round"]))
+        self.senders = numbers.get("senders/persons")
+        self.stages = _stages(_under("stages", numbers))
         remembered = _under("strategy", numbers)
         self.mark = Mark(record["phase"], record["round"], self.now, remembered, record["strategy"])
         return self.mark
@@ -204,11 +259,12 @@ class Desk:
         population, now = self.setup.population, self.now
         if now.best_accuracy < 0:  # stopped before the first look at the validation texts
             now = replace(now, best=now.done, best_arrays=now.arrays)
+        last = len(self.setup.method.phases) - 1
         unseen = None
         if len(population.held_out):
             unseen = (
-                self._score(now.best_arrays, population.held_out, "all"),
-                self._score(now.best_arrays, population.held_out, "all", stranger=True),
+                self._score(now.best_arrays, population.held_out, "all", last),
+                self._score(now.best_arrays, population.held_out, "all", last, "nobody"),
             )
         return Outcome(
             arrays=now.best_arrays,
@@ -216,20 +272,23 @@ class Desk:
             done=now.done,
             samples=now.samples,
             history=self.history,
-            test=self._score(now.best_arrays, self.judged, "test"),
+            test=self._score(now.best_arrays, self.judged, "test", last),
+            another=self._score(now.best_arrays, self.judged, "test", last, "another"),
+            stages=self.stages,
             unseen=unseen,
             ceilings=ceilings(
                 population.people, {int(p): population.positions(p, "test") for p in self.judged}
             ),
             seconds=time.monotonic() - self.start,
             interrupted=self.interrupted,
+            crossing=self.crossing,
             missing=sum(int(record.get("missing", 0)) for record in self.history),
         )
 
-    def _score(self, arrays: Arrays, persons: Ints, part: Part, *, stranger: bool = False) -> Scores:
-        last = len(self.setup.method.phases) - 1
-        grid = CohortGrid(self.crew, self.setup.population.clients, self.setup.cohort_size, last, reduce=True)
-        return grid.score(arrays, persons, part, stranger=stranger)
+    def _score(self, arrays: Arrays, persons: Ints, part: Part, phase: int, whose: Whose = "own") -> Scores:
+        size = self.setup.cohort_sizes[phase]
+        grid = CohortGrid(self.crew, self.setup.population.clients, size, phase, reduce=True)
+        return grid.score(arrays, persons, part, whose)
 
 
 @contextmanager
@@ -250,3 +309,17 @@ def desk_of(setup: Setup, report: Reporter) -> Iterator[Desk]:
 def _under(name: str, numbers: Numbers) -> dict[str, npt.NDArray[Any]]:
     """Returns the arrays of one kind by their names within it."""
     return {path.removeprefix(f"{name}/"): a for path, a in numbers.items() if path.startswith(f"{name}/")}
+
+
+def _flat(stage: Stage) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Gives the arrays of a stage by path."""
+    yield from ((f"arrays/{name}", array) for name, array in stage.arrays.items())
+    yield from ((f"test/{name}", array) for name, array in vars(stage.test).items())
+
+
+def _stages(numbers: Numbers) -> dict[str, Stage]:
+    """Returns the stages that some arrays by path hold."""
+    parts = {
+        name: _under(name, numbers) for name in dict.fromkeys(path.partition("/")[0] for path in numbers)
+    }
+    return {name: Stage(_under("arrays", p), Scores(**_under("test", p))) for name, p in parts.items()}

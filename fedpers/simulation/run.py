@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from fedpers.engine import (
+    aside,
     federate,
     quiet,
     read_checkpoint,
@@ -20,14 +21,19 @@ from fedpers.method import Phase
 from fedpers.models import extract, insert, load
 from fedpers.report.progress import Reporter
 from fedpers.seeds import stream
-from fedpers.simulation.desk import Desk, Mark, Outcome, desk_of
+from fedpers.simulation.desk import Desk, Mark, Outcome, Stage, desk_of
 from fedpers.simulation.setup import Setup, encode_all, threads
-from fedpers.strategies import averages
+from fedpers.strategies import Cloud, averages
 from fedpers.training import Plan, fit
 
 
 def simulate(
-    setup: Setup, report: Reporter, checkpoints: Path | None = None, *, resume: bool = False
+    setup: Setup,
+    report: Reporter,
+    checkpoints: Path | None = None,
+    *,
+    resume: bool = False,
+    behind: Mapping[str, Stage] | None = None,
 ) -> Outcome:
     """Runs all phases of a method federated over the clients.
 
@@ -38,6 +44,8 @@ def simulate(
         report: Where progress goes.
         checkpoints: Folder of checkpoints, or None to write none.
         resume: Whether to go on from the newest checkpoint there.
+        behind: What the first phases ended with in another run of the same people and base, to be left out
+            here.
 
     Raises:
         StoppedError: SIGTERM came.
@@ -46,6 +54,9 @@ def simulate(
     with desk_of(setup, report) as desk:
         start = desk.resume(*read_checkpoint(checkpoints)) if checkpoints and resume else None
         first = start.phase if start else 0
+        if behind:
+            desk.skip(behind)
+            first = len(behind)
         try:
             with _sigterm_raises():
                 for number, phase in enumerate(setup.method.phases[first:], start=first):
@@ -71,7 +82,7 @@ def train_centrally(setup: Setup, epochs: int, report: Reporter) -> Outcome:
             with report.stage("central epochs", epochs) as stage:
                 for passed in epochs_done:
                     desk.take(extract(model.module), passed.samples, {"train-loss": passed.loss})
-                    stage.advance(desk.check())
+                    stage.advance(desk.check(len(setup.method.phases) - 1))
                     if (
                         settings.central.patience
                         and desk.now.done - desk.now.best >= settings.central.patience
@@ -85,26 +96,31 @@ def train_centrally(setup: Setup, epochs: int, report: Reporter) -> Outcome:
 def _run_phase(desk: Desk, number: int, phase: Phase, start: Mark | None, checkpoints: Path | None) -> None:
     """Runs a phase, from its beginning or from where a checkpoint left it."""
     settings = desk.setup.settings
-    judged = number == len(desk.setup.method.phases) - 1
-    strategy = phase.strategy(len(desk.setup.population.clients))
+    strategy = phase.strategy(desk.setup.server)
     after = 0
     if start is not None and start.phase == number:
         after = start.round
         remind(strategy, start.numbers, start.notes)
     grid = desk.training_grid(number, averages(strategy))
-    with quiet(), desk.report.stage(f"{phase.name} rounds", phase.rounds, after) as stage:
+    with (
+        quiet(),
+        threads(settings.engine.threads),
+        desk.report.stage(f"{phase.name} rounds", phase.rounds, after) as stage,
+    ):
+        grid.tell = stage.tell
         for done in federate(grid, strategy, desk.now.arrays, phase.rounds, settings.run.seed, after):
             desk.take(done.arrays, done.samples, done.metrics)
-            desk.note_missing(grid.missing)
-            look = judged and (
-                done.number % settings.federation.eval_every == 0 or done.number == phase.rounds
-            )
-            note = desk.check() if look else ""
+            kept = aside(grid)
+            desk.note_missing(kept.missing)
+            desk.senders = kept.senders if kept.senders is not None else desk.senders
+            look = phase.eval_every and (done.number % phase.eval_every == 0 or done.number == phase.rounds)
+            note = desk.check(number) if look else ""
             desk.finish(number, done.number, *recall(strategy))
             every = settings.engine.checkpoint_every
-            if checkpoints and every and done.number % every == 0:
+            if checkpoints and every and (done.number % every == 0 or done.number == phase.rounds):
                 desk.save(checkpoints)
             stage.advance(note)
+    desk.leave(number, strategy.received if isinstance(strategy, Cloud) else None)
 
 
 class _Terminated(BaseException):

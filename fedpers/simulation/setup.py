@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from fedpers.data import Ints, Part, Population, populate
-from fedpers.method import Method
+from fedpers.method import Client, Device, Method, Phase, Server
 from fedpers.models import TINY, Arrays, Examples, Model, ModelSpec, extract, load, pool, specify
 from fedpers.report.progress import Reporter
 from fedpers.seeds import stream
@@ -20,6 +20,7 @@ from fedpers.training import Plan, devices_at_once, fit
 Build = Callable[[Settings], Method]
 
 _TYPICAL = 32  # clients whose samples tell how large a device is
+_SENDING = 64  # devices in a cohort that trains nothing
 _TURNS = 4  # cohorts in a round are a multiple of this, so that the usual numbers of workers end together
 
 
@@ -33,7 +34,7 @@ class Setup:
         population: The people.
         spec: Which model.
         base: Parameters that every run starts from.
-        cohort_size: K, the devices trained in one pass.
+        cohort_sizes: K, the devices trained in one pass, of each phase.
     """
 
     settings: Settings
@@ -41,7 +42,13 @@ class Setup:
     population: Population
     spec: ModelSpec
     base: Arrays
-    cohort_size: int
+    cohort_sizes: tuple[int, ...]
+
+    @property
+    def server(self) -> Server:
+        """What the servers' halves are made from."""
+        settings = self.settings
+        return Server(len(self.population.clients), self.spec, settings.run.seed, settings.engine.device)
 
 
 def lay_out(settings: Settings, build: Build) -> tuple[Method, Population, ModelSpec]:
@@ -62,16 +69,19 @@ def prepare(settings: Settings, build: Build, report: Reporter, *, resume: bool 
         resume: Whether the run goes on from a checkpoint, and so needs no base.
     """
     method, population, spec = lay_out(settings, build)
+    server = Server(len(population.clients), spec, settings.run.seed, settings.engine.device)
     for phase in method.phases:
-        phase.strategy(len(population.clients))  # so that its complaints come before the work
+        phase.strategy(server)  # so that its complaints come before the work
     for note in population.notes:
         report.say(note)
     model = load(spec, settings.engine.device)
     if spec.random_weights and settings.model.model != TINY:
         report.say(f"{settings.model.model} holds no weights: the model starts from random ones")
+    # Before the base is trained, for this is where a method complains of its settings too.
+    sizes = tuple(_cohort_size(settings, phase, population, model) for phase in method.phases)
     with threads(settings.engine.threads):
         base = extract(model.module) if resume else _train_base(settings, method, population, model, report)
-    return Setup(settings, method, population, spec, base, _cohort_size(settings, method, population, model))
+    return Setup(settings, method, population, spec, base, sizes)
 
 
 def matched_epochs(setup: Setup, samples: int) -> int:
@@ -84,10 +94,7 @@ def encode_all(
     method: Method, population: Population, model: Model, persons: Ints, part: Part, seed: int
 ) -> Examples:
     """Encodes the texts of many people, each with the state they start with."""
-    first_state = method.client.enrol(model, population, seed)
-    return pool(
-        [method.client.encode(model, population.samples(p, part), first_state(int(p))) for p in persons]
-    )
+    return pool(_encoded(method.client, population, model, persons, part, seed))
 
 
 @contextmanager
@@ -121,16 +128,29 @@ def _train_base(
     return extract(model.module)
 
 
-def _cohort_size(settings: Settings, method: Method, population: Population, model: Model) -> int:
+def _encoded(
+    client: Client, population: Population, model: Model, persons: Ints, part: Part, seed: int
+) -> list[Examples]:
+    first_state = client.enrol(model, population, seed)
+    devices = (
+        Device(int(p), population.samples(p, part), first_state(int(p)), stream(seed, "encoding", p))
+        for p in persons
+    )
+    return [client.encode(model, device) for device in devices]
+
+
+def _cohort_size(settings: Settings, phase: Phase, population: Population, model: Model) -> int:
     """Returns how many devices train in one pass; the number of workers has no say in it."""
+    seed, memory = settings.run.seed, settings.engine.cohort_memory * 1e9
+    first_state = phase.client.enrol(model, population, seed)
     if settings.engine.cohort_size is not None:
         return settings.engine.cohort_size
-    first_state = method.client.enrol(model, population, settings.run.seed)
-    typical = [
-        method.client.encode(model, population.samples(p, "train"), first_state(int(p)))
-        for p in population.clients[:_TYPICAL]
-    ]
-    most = devices_at_once(model, typical, Plan.local(settings.local), settings.engine.cohort_memory * 1e9)
-    sampled = min(settings.federation.clients_per_round, len(population.clients))
+    sampled = min(phase.sampled or len(population.clients), len(population.clients))
+    most = _SENDING
+    if phase.plan is not None:
+        some = population.clients[:_TYPICAL]
+        typical = _encoded(phase.client, population, model, some, "train", seed)
+        own = sum(array.size for array in first_state(int(some[0])).values())
+        most = devices_at_once(model, typical, phase.plan, memory, own if phase.frozen else None)
     cohorts = _TURNS * math.ceil(sampled / (_TURNS * most))
     return math.ceil(sampled / cohorts)

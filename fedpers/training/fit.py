@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from fedpers.errors import FedpersError
-from fedpers.models import Arrays, Examples, Model, Trained, Words
+from fedpers.models import Arrays, Examples, Family, Model, Trained, Words
 from fedpers.training.plan import Pass, Plan
-from fedpers.training.stack import Taken, stacked, train
+from fedpers.training.stack import Moments, Taken, stacked, train
 
 
 def fit(model: Model, examples: Examples, plan: Plan, draw: np.random.Generator) -> Iterator[Pass]:
@@ -30,11 +31,36 @@ def fit(model: Model, examples: Examples, plan: Plan, draw: np.random.Generator)
     Raises:
         FedpersError: The loss is not finite.
     """
+    moments: Moments = {}
+    for number in range(math.ceil(plan.all_steps(len(examples)) / plan.batches(len(examples)))):
+        yield fit_epoch(model, examples, plan, draw, number, moments)
+
+
+def fit_epoch(
+    model: Model,
+    examples: Examples,
+    plan: Plan,
+    draw: np.random.Generator,
+    number: int,
+    moments: Moments,
+) -> Pass:
+    """Trains a model in place for one epoch of a plan.
+
+    Args:
+        model: The model; all parameters that require a gradient are trained.
+        examples: At least one; as many in every epoch.
+        plan: How to train.
+        draw: The order of the examples and dropout.
+        number: The epoch, from 0.
+        moments: What the optimizer remembers of the epochs before; brought up to date.
+
+    Raises:
+        FedpersError: The loss is not finite.
+    """
     whole = {name: p.detach()[None] for name, p in model.module.named_parameters() if p.requires_grad}
-    steps = train(model, whole, [examples], plan, [draw])
     batches = plan.batches(len(examples))
-    while epoch := list(islice(steps, batches)):
-        yield _passed([taken for [taken] in epoch])
+    steps = train(model, whole, [examples], plan, [draw], moments=moments, after=number * batches)
+    return _passed([taken for [taken] in islice(steps, batches)])
 
 
 def fit_devices(
@@ -43,6 +69,7 @@ def fit_devices(
     parts: Sequence[Examples],
     plan: Plan,
     draws: Sequence[np.random.Generator],
+    family: Family | None = None,
 ) -> list[tuple[Trained, list[Pass]]]:
     """Trains the model for several devices in one pass, each from its own parameters to the plan's end.
 
@@ -55,7 +82,9 @@ def fit_devices(
         starts: Each device's parameters.
         parts: Each device's samples, at least one.
         plan: How each trains.
-        draws: Each device's order of the samples and dropout.
+        draws: Each device's order of the samples, dropout and user embeddings.
+        family: If given, the model is frozen, and the devices' parameters are those of their distributions
+            of user embeddings; the samples have user tokens.
 
     Returns:
         What each device learned, and its epochs.
@@ -63,6 +92,9 @@ def fit_devices(
     Raises:
         FedpersError: A loss is not finite.
     """
+    if family is not None:
+        with _frozen(model):
+            return [*_fit_stack(model, starts, parts, plan, draws, family)]
     words = Words.of_each(model, parts) if plan.weight_decay == 0 else None
     if words is None:
         return [*_fit_stack(model, starts, parts, plan, draws)]
@@ -81,13 +113,14 @@ def _fit_stack(
     parts: Sequence[Examples],
     plan: Plan,
     draws: Sequence[np.random.Generator],
+    family: Family | None = None,
 ) -> list[tuple[Arrays, list[Pass]]]:
     """Trains devices as a stack and returns each one's parameters, as high as the highest, and epochs."""
     # Longest first, so that those that still train are the first ones of the stack.
     order = sorted(range(len(parts)), key=lambda k: -plan.all_steps(len(parts[k])))
     stack = stacked([starts[k] for k in order], model.module.device)
     taken: list[list[Taken]] = [[] for _ in parts]
-    for step in train(model, stack, [parts[k] for k in order], plan, [draws[k] for k in order]):
+    for step in train(model, stack, [parts[k] for k in order], plan, [draws[k] for k in order], family):
         for place, one in enumerate(step):
             taken[order[place]].append(one)
     fitted = []
@@ -98,6 +131,19 @@ def _fit_stack(
             (arrays, [_passed(taken[k][i : i + batches]) for i in range(0, len(taken[k]), batches)])
         )
     return fitted
+
+
+@contextmanager
+def _frozen(model: Model) -> Iterator[None]:
+    """Freezes a model's parameters for a while, so that nothing is kept for gradients nobody asks for."""
+    trainable = [parameter for parameter in model.module.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
 
 
 def _passed(taken: Sequence[Taken]) -> Pass:

@@ -25,6 +25,7 @@ class Plan:
             0; None keeps it constant.
         clip: Largest L2 norm of a device's gradient, or None.
         micro_batch: Samples of a device's step that go through the model at once, or None for all.
+        radius: Farthest, in L2 norm, that a device's parameters may come from where they started, or None.
     """
 
     optimizer: Literal["sgd", "adam", "adamw"]
@@ -37,6 +38,7 @@ class Plan:
     warmup_share: float | None = None
     clip: float | None = None
     micro_batch: int | None = None
+    radius: float | None = None
 
     @staticmethod
     def local(settings: LocalSettings) -> Plan:

@@ -26,7 +26,7 @@ def logits(model: Model, examples: Examples) -> Floats:
         for start in range(0, len(examples), _TOGETHER):
             rows = by_length[start : start + _TOGETHER]
             batch = batch_of(model, [(examples, rows)])
-            scores[rows] = classifier(batch.ids[0], batch.mask[0]).float().cpu().numpy()
+            scores[rows] = classifier(batch.ids[0], batch.mask[0], batch.vectors[0]).float().cpu().numpy()
     return scores
 
 

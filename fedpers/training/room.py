@@ -14,7 +14,9 @@ _MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}
 _CACHED = 600_000  # numbers in one layer's output up to which larger stacks gain on a CPU; measured
 
 
-def devices_at_once(model: Model, parts: Sequence[Examples], plan: Plan, memory: float) -> int:
+def devices_at_once(
+    model: Model, parts: Sequence[Examples], plan: Plan, memory: float, trained: int | None = None
+) -> int:
     """Returns how many devices to stack, 1 or more.
 
     A stack must fit into the memory: parameters, gradients, optimizer moments, and activations as
@@ -27,8 +29,9 @@ def devices_at_once(model: Model, parts: Sequence[Examples], plan: Plan, memory:
         parts: Some typical devices' samples.
         plan: How each trains.
         memory: Bytes for one stack.
+        trained: Numbers that a device trains before a frozen model; without it the model's are trained.
     """
-    if not model.stackable:
+    if not model.stackable and trained is None:
         return 1
     samples = float(np.mean([min(len(part), plan.batch_size) for part in parts]))
     tokens = float(np.mean([max(map(len, part.ids)) for part in parts]))
@@ -36,7 +39,8 @@ def devices_at_once(model: Model, parts: Sequence[Examples], plan: Plan, memory:
     width, layers, heads = config.hidden_size, config.num_hidden_layers, config.num_attention_heads
     pieces = min(samples, plan.micro_batch or samples)
     activations = 2 * pieces * tokens * width * layers * (34 + 5 * heads * tokens / width)
-    own = _FLOAT * _trained(model, parts, plan) * (3 + _MOMENTS[plan.optimizer])
+    numbers = _trained(model, parts, plan) if trained is None else trained
+    own = _FLOAT * numbers * (3 + _MOMENTS[plan.optimizer])
     fitting = memory / (own + activations)
     if model.module.device.type == "cpu":
         fitting = min(fitting, _CACHED / (pieces * tokens * width))

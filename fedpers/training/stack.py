@@ -20,10 +20,11 @@ from torch.nn import functional
 
 from fedpers import seeds
 from fedpers.data import Ints
-from fedpers.models import Batch, Examples, KeyedDropout, Model, collate
+from fedpers.models import Batch, Examples, Family, KeyedDropout, Model, collate
 from fedpers.training.plan import Plan
 
 Tensors = dict[str, torch.Tensor]
+Moments = dict[int, dict[str, torch.Tensor]]  # by the number of the parameter
 Taken = tuple[int, torch.Tensor]  # a device's step: its samples, and their mean loss
 
 
@@ -46,6 +47,9 @@ def train(
     parts: Sequence[Examples],
     plan: Plan,
     draws: Sequence[np.random.Generator],
+    family: Family | None = None,
+    moments: Moments | None = None,
+    after: int = 0,
 ) -> Iterator[list[Taken]]:
     """Trains a stack in place, all devices that have a step left by one each time it is advanced.
 
@@ -54,12 +58,17 @@ def train(
         stack: Trainable parameters by name (devices, ...), devices with more steps first.
         parts: Each device's samples.
         plan: How each trains.
-        draws: Each device's order of the samples and dropout.
+        draws: Each device's order of the samples, dropout and user embeddings.
+        family: If given, the stack holds its parameters, and the model is to be frozen.
+        moments: What the optimizer remembers of earlier steps, kept up to date with each step.
+        after: Steps done before.
     """
     steps = [plan.all_steps(len(part)) for part in parts]
     feeds = [_feed(len(part), plan, draw) for part, draw in zip(parts, draws, strict=True)]
-    optimizers, losses_of = _Optimizers(stack, plan, steps), _Losses(model)
-    for step in range(steps[0]):
+    optimizers = _Optimizers(stack, plan, steps, {} if moments is None else moments)
+    losses_of = _Losses(model) if family is None else _DrawnLosses(model, family)
+    start = {name: tensor.clone() for name, tensor in stack.items()} if plan.radius else {}
+    for step in range(after, steps[0]):
         counts = [count for count in steps if count > step]
         rows, keys = zip(*(next(feed) for feed in feeds[: len(counts)]), strict=True)
         batch = batch_of(model, list(zip(parts, rows, strict=False)))
@@ -67,6 +76,10 @@ def train(
         losses, gradients = losses_of.gradients(present, batch, keys, plan.micro_batch)
         rates = [plan.rate(step, count) for count in counts]
         optimizers.step(gradients, rates)
+        if plan.radius is not None:
+            _project(present, start, plan.radius)
+        if family is not None:
+            family.restrict(present)
         yield [(len(taken), loss) for taken, loss in zip(rows, losses, strict=True)]
 
 
@@ -95,7 +108,7 @@ class _Losses:
         self, stack: Tensors, batch: Batch, keys: Sequence[int], micro_batch: int | None
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Returns the losses (devices,), and the gradients of their sum in the order of the stack."""
-        self._model.module.train()
+        self._prepare(batch, keys)
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in stack.items()}
         key = torch.tensor(keys, dtype=torch.int64, device=batch.ids.device).to(torch.int32)
         samples = batch.labels.shape[1]
@@ -112,27 +125,70 @@ class _Losses:
                 gradient[:, self._padded[name]] = 0
         return total, sums
 
+    def _prepare(self, batch: Batch, keys: Sequence[int]) -> None:
+        """Gets ready for a batch, before its pieces go through the model."""
+        self._model.module.train()
+
     def _losses(self, leaves: Tensors, batch: Batch, keys: torch.Tensor, first: int) -> torch.Tensor:
         def loss(
             own: Tensors,
             key: torch.Tensor,
             ids: torch.Tensor,
             mask: torch.Tensor,
+            vectors: torch.Tensor,
             labels: torch.Tensor,
             weights: torch.Tensor,
         ) -> torch.Tensor:
             named = {f"module.{name}": tensor for name, tensor in own.items()}
             with KeyedDropout(key, first):
-                scores = functional_call(self._classifier, named, (ids, mask))
+                scores = functional_call(self._classifier, named, (ids, mask, vectors))
             each = functional.cross_entropy(scores.float(), labels, reduction="none")
             return (each * weights).sum()
 
-        data = keys, batch.ids, batch.mask, batch.labels, batch.weights
+        data = keys, batch.ids, batch.mask, batch.vectors, batch.labels, batch.weights
         with seeds.torch_stream(0), self._model.autocast():
             if len(keys) == 1 or not self._model.stackable:  # the same without what mapping costs
                 return torch.stack([loss(*device) for device in _apart(leaves, data)])
             losses: torch.Tensor = torch.vmap(loss, randomness="same")(leaves, *data)
             return losses
+
+
+class _DrawnLosses(_Losses):
+    """The same for distributions of user embeddings before a frozen model, which needs no mapping.
+
+    All devices' samples go through the model as one batch. Its dropout is off: it is a fixed function here.
+    """
+
+    def __init__(self, model: Model, family: Family) -> None:
+        super().__init__(model)
+        self._family = family
+        self._counts: list[int] = []
+        self._keys: Sequence[int] = ()
+
+    def _prepare(self, batch: Batch, keys: Sequence[int]) -> None:
+        self._model.module.train(False)
+        self._counts = [int(count) for count in (batch.weights > 0).sum(dim=1)]
+        self._keys = keys
+
+    def _losses(self, leaves: Tensors, batch: Batch, keys: torch.Tensor, first: int) -> torch.Tensor:
+        samples = batch.ids.shape[1]
+        drawn = self._family.draw(leaves, self._counts, self._keys)[:, first : first + samples]
+        with self._model.autocast():
+            inputs = (part.flatten(0, 1) for part in (batch.ids, batch.mask, drawn))
+            scores = self._classifier(*inputs)
+        each = functional.cross_entropy(scores.float(), batch.labels.flatten(), reduction="none")
+        losses = (each.view_as(batch.weights) * batch.weights).sum(dim=1)
+        return losses if first else losses + self._family.penalty(leaves)
+
+
+def _project(stack: Tensors, start: Tensors, radius: float) -> None:
+    """Moves each device's parameters to the nearest ones within a radius of where they started."""
+    apart = {name: tensor - start[name][: len(tensor)] for name, tensor in stack.items()}
+    squares = torch.stack([change.flatten(1).square().sum(dim=1) for change in apart.values()])
+    share = (radius / squares.sum(dim=0).sqrt()).clamp(max=1)
+    for name, tensor in stack.items():
+        own = share.view(-1, *[1] * (tensor.dim() - 1))
+        tensor.copy_(start[name][: len(tensor)] + own * apart[name])
 
 
 def _apart(stack: Tensors, data: Sequence[torch.Tensor]) -> Iterator[tuple[Any, ...]]:
@@ -150,7 +206,7 @@ class _Optimizers:
     these optimizers move each number by itself.
     """
 
-    def __init__(self, stack: Tensors, plan: Plan, steps: Sequence[int]) -> None:
+    def __init__(self, stack: Tensors, plan: Plan, steps: Sequence[int], moments: Moments) -> None:
         self._clip = plan.clip
         self._as_one = plan.clip is None and len(set(steps)) == 1
         self._parts = self._cut(list(stack.values()))
@@ -164,6 +220,10 @@ class _Optimizers:
         else:
             kind = torch.optim.Adam if plan.optimizer == "adam" else torch.optim.AdamW
             self._optimizer = kind(groups, plan.learning_rate, weight_decay=decay, fused=True)
+        flat = [tensor for part in self._parts for tensor in part]
+        for number, tensor in enumerate(flat):
+            # torch fills in what is new here at the first step, and changes it in place from then on.
+            self._optimizer.state[tensor] = moments.setdefault(number, {})
 
     def step(self, gradients: Sequence[torch.Tensor], rates: Sequence[float]) -> None:
         """Moves the first devices of the stack, each by its own gradients at its own rate."""

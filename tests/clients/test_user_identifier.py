@@ -18,7 +18,7 @@ from fedpers.clients import IdentifierKind, UserIdentifier
 from fedpers.clients.user_identifier import draw_distant, draw_unique, pool_of, usable
 from fedpers.data import Ints, Population, Samples, SyntheticPeople
 from fedpers.errors import InputError
-from fedpers.method import Device, Shared
+from fedpers.method import Device, Shared, State
 from fedpers.models import Arrays, Model, ModelSpec, encode, extract, load, specify
 from fedpers.models.wordpiece import train_wordpiece
 from fedpers.settings import LocalSettings, ModelSettings, SyntheticSettings
@@ -361,10 +361,14 @@ def test_a_name_too_long_for_the_model_is_an_error(model: Model) -> None:
 # Encoding and prediction
 
 
+def device(samples: Samples, state: State) -> Device:
+    return Device(0, samples, state, draw())
+
+
 def test_an_identifier_stands_right_behind_the_leading_special_token(model: Model) -> None:
     method, samples = client("tokens", 4), Samples(["abcd bcda"], np.array([0]))
     state = method.enrol(model, population(3), seed=0)(2)
-    [found] = method.encode(model, samples, state).ids
+    [found] = method.encode(model, device(samples, state)).ids
     [plain] = encode(model, samples).ids
     assert found == [plain[0], *state["identifier"].tolist(), *plain[1:]]
 
@@ -372,7 +376,7 @@ def test_an_identifier_stands_right_behind_the_leading_special_token(model: Mode
 def test_an_identifier_is_never_truncated(model: Model) -> None:
     method = client("tokens", 20)
     state = method.enrol(model, population(3), seed=0)(0)
-    [found] = method.encode(model, Samples(["abcd " * 50], np.array([0])), state).ids
+    [found] = method.encode(model, device(Samples(["abcd " * 50], np.array([0])), state)).ids
     assert len(found) == MAX_TOKENS
     assert found[1:21] == state["identifier"].tolist()
 
@@ -380,14 +384,13 @@ def test_an_identifier_is_never_truncated(model: Model) -> None:
 def test_two_people_read_the_same_text_differently(model: Model) -> None:
     method, samples = client(), Samples(["abcd"], np.array([0]))
     first_state = method.enrol(model, population(2), seed=0)
-    assert (
-        method.encode(model, samples, first_state(0)).ids != method.encode(model, samples, first_state(1)).ids
-    )
+    first, second = (method.encode(model, device(samples, first_state(person))).ids for person in (0, 1))
+    assert first != second
 
 
 def test_without_a_state_the_text_is_encoded_alone(model: Model) -> None:
     samples = Samples(["abcd", "bcda dcba"], np.array([0, 1]))
-    assert client().encode(model, samples, {}).ids == encode(model, samples).ids
+    assert client().encode(model, device(samples, {})).ids == encode(model, samples).ids
 
 
 def spread(model: Model) -> Arrays:

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.integrate import quad  # type: ignore[import-untyped]  # scipy has no type hints
-from scipy.special import expit  # type: ignore[import-untyped]  # scipy has no type hints
-from scipy.stats import chi2_contingency, norm  # type: ignore[import-untyped]  # scipy has no type hints
+from scipy.integrate import quad
+from scipy.special import expit
+from scipy.stats import chi2_contingency, norm
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 

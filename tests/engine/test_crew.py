@@ -30,7 +30,9 @@ def site_of(settings: Settings) -> tuple[Site, Arrays]:
 
 
 def sent_by(results: Iterable[Work | Scores]) -> list[Update]:
-    return [update for work in results if isinstance(work, Work) for update in work.updates]
+    uploads = [upload for work in results if isinstance(work, Work) for upload in work.uploads]
+    assert all(isinstance(upload, Update) for upload in uploads)
+    return [upload for upload in uploads if isinstance(upload, Update)]
 
 
 def updates(settings: Settings, order: Order, site: Site) -> list[Update]:

@@ -7,7 +7,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 
 from fedpers.clients.plain import Plain
 from fedpers.data import Ints
-from fedpers.engine import DROPPED, CohortGrid, Dropouts, Order, Stamp, Work
+from fedpers.engine import DROPPED, CohortGrid, Dropouts, Order, Stamp, Work, aside
 from fedpers.engine.flower import identity, to_arrays, to_record
 from fedpers.evaluation import Scores
 from fedpers.experiments import find
@@ -85,9 +85,9 @@ def test_without_sizes_cohorts_are_cut_in_sampled_order() -> None:
 def test_a_failed_device_sends_no_reply_and_is_told_of() -> None:
     grid = grid_of(Recording(failing=[11]), allow=True)
     assert answers(grid, [0, 1, 2]) == [(0, 10.0), (2, 12.0)]
-    assert grid.missing == {1: "broken"}
+    assert aside(grid).missing == {1: "broken"}
     answers(grid, [0, 2])
-    assert grid.missing == {}
+    assert aside(grid).missing == {}
 
 
 def test_the_mean_is_over_the_devices_that_are_left() -> None:
@@ -106,10 +106,10 @@ def test_the_share_that_drops_out_is_the_rate_and_is_the_same_again() -> None:
     for one in (crew, again):
         grid = CohortGrid(one, np.arange(2000), 2, reduce=False, dropouts=dropouts)
         answers(grid, nodes)
-        assert set(grid.missing.values()) == {DROPPED}
+        assert set(aside(grid).missing.values()) == {DROPPED}
     assert crew.cohorts == again.cohorts
     # Binomial: 2,000 draws at 0.3 have a standard deviation of 20.5.
-    assert abs(len(grid.missing) - 600) < 82
+    assert abs(len(aside(grid).missing) - 600) < 82
 
 
 def test_others_drop_out_in_another_round() -> None:

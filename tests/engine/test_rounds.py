@@ -10,8 +10,9 @@ from fedpers.engine import CohortGrid, LocalCrew, MemoryStates, Order, Site, Wor
 from fedpers.engine.flower import identity, sampling, to_arrays, to_record
 from fedpers.errors import FedpersError
 from fedpers.experiments import find
+from fedpers.method import Device, Update
 from fedpers.models import Arrays, extract, load, whole
-from fedpers.seeds import word
+from fedpers.seeds import stream, word
 from fedpers.settings import FederationSettings
 from fedpers.simulation import lay_out
 from fedpers.strategies import averages, make
@@ -45,7 +46,8 @@ def test_fedavg_equals_a_plain_loop_over_the_sampled_people() -> None:
         persons = [int(site.population.clients[node]) for node in nodes]
         work = worker.do(Order("train", reference, round=number), persons)
         assert isinstance(work, Work)
-        sent = work.updates
+        sent = [upload for upload in work.uploads if isinstance(upload, Update)]
+        assert len(sent) == len(persons)
         weights = [update.examples for update in sent]
         each = [whole(update.arrays, reference) for update in sent]
         reference = {
@@ -91,10 +93,14 @@ def test_words_that_nobody_wrote_keep_their_bits_under_an_adaptive_strategy() ->
     model, people = load(site.model), site.population
     client = site.clients[0]
     start = client.enrol(model, people, site.seed)
+
+    def device(person: int) -> Device:
+        return Device(person, people.samples(person, "train"), start(person), stream(0, "device"))
+
     read = {
         word
         for person in people.clients.tolist()
-        for text in client.encode(model, people.samples(person, "train"), start(person)).ids
+        for text in client.encode(model, device(person)).ids
         for word in text
     }
     assert still.any()

@@ -9,7 +9,7 @@ from fedpers.experiments import find
 from fedpers.experiments.benchmarks import engine, growth, personal_fit
 from fedpers.experiments.benchmarks.measure import Contender, Timing, in_turn, show
 from fedpers.experiments.benchmarks.workload import Workload
-from fedpers.models import encode, extract, insert, load, whole
+from fedpers.models import Gaussian, encode, extract, insert, load, whole
 from fedpers.report.progress import Reporter
 from fedpers.simulation import Setup, prepare
 from fedpers.training import Plan, fit_devices
@@ -45,17 +45,31 @@ def test_the_plain_loop_trains_what_ours_trains(setup: Setup) -> None:
         np.testing.assert_allclose(whole(trained, setup.base)[name], array, rtol=0, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("personalise", [personal_fit.lora, personal_fit.vector])
-def test_the_plain_fit_trains_what_ours_trains(personalise: object) -> None:
+def test_the_plain_fit_of_a_lora_trains_what_ours_trains() -> None:
     with WORK.model_folder() as folder:
-        model = personal_fit.personalised(folder, WORK, "cpu", personalise)  # type: ignore[arg-type]  # one of two
+        model = personal_fit.frozen(folder, WORK, "cpu")
+        personal_fit.add_lora(model)
         [part] = personal_fit.people(model, WORK, 1)
     start = extract(model.module)
     assert sum(array.size for array in start.values()) < 5_000
     [(trained, _)] = fit_devices(model, [start], [part], personal_fit.PLAN, [np.random.default_rng(0)])
-    personal_fit.fit_alone(model, part)
+    personal_fit.fit_lora(model, part)
     for name, array in extract(model.module).items():
         np.testing.assert_allclose(whole(trained, start)[name], array, rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_the_plain_fit_of_a_mean_trains_what_ours_trains() -> None:
+    # Next to no spread, so that draws of another generator are the same up to rounding.
+    still = Gaussian(spread=1e-7)
+    with WORK.model_folder() as folder:
+        model = personal_fit.frozen(folder, WORK, "cpu")
+        [part] = personal_fit.people(model, WORK, 1)
+    start = still.start(1, model.width)
+    draws = [np.random.default_rng(0)]
+    [(trained, _)] = fit_devices(model, [start], [part], personal_fit.PLAN, draws, still)
+    mean = personal_fit.fit_mean(model, part, still.spread).numpy()
+    np.testing.assert_allclose(whole(trained, start)["mean"], mean, rtol=0, atol=1e-5)
+    assert np.abs(mean - start["mean"]).max() > 5e-4
 
 
 def test_contenders_work_in_turn_and_their_median_counts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,12 +82,14 @@ def test_contenders_work_in_turn_and_their_median_counts(capsys: pytest.CaptureF
 
         return work
 
-    timings = in_turn({"a": contender("a", [3, 1, 2]), "limit": contender("limit", [1, 1, 4])}, 3)
-    assert order == ["a", "limit"] * 3
+    timings = in_turn({"a": contender("a", [9, 3, 1, 2]), "limit": contender("limit", [9, 1, 1, 4])}, 3)
+    assert order == ["a", "limit"] * 4  # the first turn is not counted
     assert timings == [Timing("a", (3, 1, 2)), Timing("limit", (1, 1, 4))]
     capsys.readouterr()
     show("engine", timings, "limit", as_json=True)
-    assert json.loads(capsys.readouterr().out)["seconds"] == {"a": 2, "limit": 1}
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["seconds"] == {"a": 2, "limit": 1}
+    assert shown["of_limit"] == {"a": 1, "limit": 1}  # the median of 3, 1 and 1/2, not the medians' quotient
     show("engine", timings, "limit", as_json=False)
     assert "2.00" in capsys.readouterr().out
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy import stats  # type: ignore[import-untyped]  # no stubs
+from scipy import stats
 from torch.nn import functional
 
 from fedpers.models import KeyedDropout

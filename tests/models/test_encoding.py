@@ -85,7 +85,7 @@ def test_a_prefix_without_room_for_text_is_an_error_with_the_most_that_fits(leng
     with pytest.raises(InputError) as caught:
         encode(bert(), samples("cat"), [5] * length)
     assert str(caught.value) == (
-        f"{length} tokens before the text leave no room for it within 12 tokens: use at most 9"
+        f"{length} tokens beside the text leave no room for it within 12 tokens: use at most 9"
     )
 
 

@@ -42,6 +42,12 @@ def test_decay_needs_whole_tables_and_adam_a_second_moment() -> None:
     assert len(set(few)) == 3
 
 
+def test_before_a_frozen_model_only_the_devices_own_numbers_count() -> None:
+    # The activations as above, and 100 numbers of 4 bytes with copy, gradient and moment.
+    bytes_each = 824_320 + 4 * 4 * 100
+    assert devices_at_once(model(), devices(10, 20), SGD, memory=7.5 * bytes_each, trained=100) == 7
+
+
 def test_one_device_trains_however_large_it_is() -> None:
     assert devices_at_once(model(), devices(10, 20), SGD, memory=1.0) == 1
 

@@ -46,7 +46,7 @@ def main(title: str = "engine", workload: Workload | None = None) -> None:
     with work.model_folder() as folder, TemporaryDirectory() as scratch:
         settings = work.settings(folder, engine={"workers": given.workers, "checkpoint_every": 0})
         setup = prepare(settings, find("conventional").build, Reporter(silent=True))
-        print(f"K is {setup.cohort_size}, {given.workers} Ray workers", file=sys.stderr)
+        print(f"K is {setup.cohort_sizes[0]}, {given.workers} Ray workers", file=sys.stderr)
         with ours(setup) as round_of_ours:
             contenders: dict[str, Contender] = {
                 "fedpers": round_of_ours,
@@ -70,8 +70,8 @@ def ours(setup: Setup) -> Iterator[Contender]:
     phase = setup.method.phases[0]
     crew = hire(Site(setup.spec, population, (phase.client,), 0, engine.threads, engine.device), engine)
     sizes = population.people.counts()[population.clients]
-    grid = CohortGrid(crew, population.clients, setup.cohort_size, reduce=True, sizes=sizes)
-    strategy = phase.strategy(len(population.clients))
+    grid = CohortGrid(crew, population.clients, setup.cohort_sizes[0], reduce=True, sizes=sizes)
+    strategy = phase.strategy(setup.server)
     rounds = federate(grid, strategy, setup.base, phase.rounds, seed=0)
     with quiet():
         next(rounds)  # the workers load the model

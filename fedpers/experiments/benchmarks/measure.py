@@ -38,12 +38,18 @@ class Timing:
 
 
 def in_turn(contenders: Mapping[str, Contender], times: int) -> list[Timing]:
-    """Lets all contenders work in turn, so many times, and tells on standard error how it goes."""
+    """Lets all contenders work in turn, so many times, and tells on standard error how it goes.
+
+    A first turn, in which memory is had from the system for the first time, is not counted.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(times):
+    for number in range(times + 1):
         for name, work in contenders.items():
-            seconds[name].append(work())
-            print(f"{number + 1}/{times} {name}: {seconds[name][-1]:.2f} s", file=sys.stderr, flush=True)
+            took = work()
+            if number:
+                seconds[name].append(took)
+            turn = f"{number}/{times}" if number else "warming up"
+            print(f"{turn} {name}: {took:.2f} s", file=sys.stderr, flush=True)
     return [Timing(name, tuple(found)) for name, found in seconds.items()]
 
 
@@ -64,18 +70,26 @@ def options(description: str, *extra: Sequence[Any]) -> argparse.Namespace:
     return parser.parse_args()
 
 
+def ratio(timing: Timing, limit: Timing) -> float:
+    """Returns the median over the turns of a contender's time as a multiple of the limit's in that turn."""
+    return statistics.median(own / other for own, other in zip(timing.seconds, limit.seconds, strict=True))
+
+
 def show(title: str, timings: Sequence[Timing], limit: str, *, as_json: bool) -> None:
-    """Prints the medians and their ratios to the limit."""
+    """Prints the medians, and the ratios to the limit turn by turn."""
+    base = next(timing for timing in timings if timing.name == limit)
+    ratios = {timing.name: ratio(timing, base) for timing in timings}
     medians = {timing.name: timing.median for timing in timings}
     if as_json:
         all_times = {timing.name: timing.seconds for timing in timings}
-        print(json.dumps({"benchmark": title, "cores": CORES, "seconds": medians, "times": all_times}))
+        record = {"benchmark": title, "cores": CORES, "seconds": medians, "of_limit": ratios}
+        print(json.dumps({**record, "times": all_times}))
         return
     table = Table(box=None, title=f"{title}, {CORES} cores", title_justify="left", padding=(0, 2, 0, 0))
     table.add_column("")
     for column in ("seconds", "of the limit", "lowest", "highest"):
         table.add_column(column, justify="right")
     for timing in timings:
-        numbers = timing.median, timing.median / medians[limit], min(timing.seconds), max(timing.seconds)
+        numbers = timing.median, ratios[timing.name], min(timing.seconds), max(timing.seconds)
         table.add_row(timing.name, *(f"{number:.2f}" for number in numbers))
     Console(highlight=False).print(table)

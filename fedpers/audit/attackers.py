@@ -1,0 +1,147 @@
+"""All attackers on one run's uploads, from what the strategy got to knowing every distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from fedpers.audit.settings import AuditSettings
+from fedpers.data import Ints, Population
+from fedpers.errors import InputError
+from fedpers.models import Family
+from fedpers.models.families import Doubles
+from fedpers.privacy import (
+    Groups,
+    Row,
+    Uploads,
+    attribute,
+    blind_rows,
+    channels,
+    distributions,
+    known_rows,
+    labelled_rows,
+    misattribution_bound,
+    row,
+    writing,
+)
+from fedpers.records import Crossing
+from fedpers.seeds import stream
+
+_LINKED = (1, 2, 5, 10, 50)
+
+
+def material(crossing: Crossing, clients: Ints) -> tuple[Uploads, dict[str, Doubles]]:
+    """Returns uploads and everyone's parameters (people, coordinates) with people numbered by partition.
+
+    Args:
+        crossing: What crossed the border and what did not.
+        clients: Person number of each partition (clients,).
+    """
+    place = {int(person): number for number, person in enumerate(clients)}
+    senders = np.array([place[int(person)] for person in crossing.senders], dtype=np.int64)
+    records = crossing.records
+    vectors = records.vectors.reshape(len(records), -1).astype(np.float64)
+    names = next(iter(crossing.states.values()))
+    theta = {
+        name: np.stack([crossing.states[int(p)][name].ravel() for p in clients]).astype(np.float64)
+        for name in names
+    }
+    return Uploads(vectors, records.texts, records.labels, senders), theta
+
+
+def attack(
+    settings: AuditSettings,
+    family: Family,
+    crossing: Crossing,
+    population: Population,
+) -> Iterator[Row]:
+    """Lets every attacker try, each row as it is done.
+
+    Args:
+        settings: Which attackers, and what they are given.
+        family: The family of the distributions.
+        crossing: What crossed the border and what did not.
+        population: The people; attackers who read text have everyone's validation texts.
+
+    Raises:
+        InputError: An attacker is given more than there is.
+    """
+    uploads, theta = material(crossing, population.clients)
+    draw = stream(population.seed, "attribution")
+    yield from known_rows(family, theta, uploads, linked_sizes(settings, uploads), draw)
+    yield from _with_side_channels(settings, family, theta, uploads, draw)
+    if settings.reads_text:
+        yield from _reading(family, theta, uploads, population, draw)
+    if settings.labelled:
+        yield from labelled_rows(uploads, settings.labelled, draw)
+    if settings.blind:
+        yield from blind_rows(uploads, draw, settings.blind)
+
+
+def linked_sizes(settings: AuditSettings, uploads: Uploads) -> list[int]:
+    """Returns how many uploads are to be known as one person's, each in turn.
+
+    Raises:
+        InputError: They are no whole numbers from 1.
+    """
+    if settings.linked is None:
+        return [size for size in _LINKED if size <= np.bincount(uploads.senders).max()]
+    parts = [part.strip() for part in settings.linked.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise InputError(f"--linked {settings.linked!r}: give whole numbers from 1, parted by commas: 1,5,10")
+    return [int(part) for part in parts]
+
+
+def _with_side_channels(
+    settings: AuditSettings,
+    family: Family,
+    theta: Mapping[str, Doubles],
+    uploads: Uploads,
+    draw: np.random.Generator,
+) -> Iterator[Row]:
+    """Attacks with what leaks beside the uploads, all of it together."""
+    kinds, leaks = _kinds(settings, uploads, draw)
+    groups: Groups | None = None
+    if settings.leak_time:
+        groups, leaks = channels.time(uploads.senders), ["time", *leaks]
+    if not leaks:
+        return
+    evidence = [distributions(family, theta, uploads.vectors)]
+    found = attribute(evidence, uploads.senders, draw, groups, kinds=kinds)
+    size = 1 if groups is None else int(np.median(groups.sizes))
+    # Groups of unequal sizes are several experiments, for which there is no one bound.
+    bound = misattribution_bound(family, theta, found.shares, kinds=kinds) if groups is None else None
+    yield row(f"distributions, leaking {' and '.join(leaks)}", found, draw, size, bound)
+
+
+def _kinds(
+    settings: AuditSettings, uploads: Uploads, draw: np.random.Generator
+) -> tuple[Ints | None, list[str]]:
+    """Returns what sorts of people can be told apart (people,), and by what."""
+    found: dict[str, Ints] = {}
+    if settings.device_classes:
+        found["device class"] = channels.device_class(uploads.people, settings.device_classes, draw)
+    if settings.batch_people:
+        found["batch"] = channels.batch(uploads.people, settings.batch_people, draw)
+    if settings.leak_count:
+        if not settings.leak_time:
+            raise InputError("--leak-count needs --leak-time: only uploads that are linked can be counted")
+        found["count"] = channels.count(uploads.senders, uploads.people)
+    return (channels.together(*found.values()) if found else None), list(found)
+
+
+def _reading(
+    family: Family,
+    theta: Mapping[str, Doubles],
+    uploads: Uploads,
+    population: Population,
+    draw: np.random.Generator,
+) -> Iterator[Row]:
+    """Attacks by text alone and by text and distributions, after reading everyone's validation texts."""
+    read = [population.samples(int(person), "validation").texts for person in population.clients]
+    writers = np.repeat(np.arange(len(read)), [len(texts) for texts in read])
+    words = writing([text for texts in read for text in texts], writers, len(read), uploads.texts)
+    embeddings = distributions(family, theta, uploads.vectors)
+    for name, evidence in {"text": [words], "distributions and text": [embeddings, words]}.items():
+        yield row(name, attribute(evidence, uploads.senders, draw), draw)

@@ -1,0 +1,27 @@
+"""What the audit of anonymous uploads is told."""
+
+from __future__ import annotations
+
+from fedpers.settings import Section, flag, option
+
+
+class AuditSettings(Section):
+    """Which attackers try, and what they are given."""
+
+    linked: str | None = flag(
+        None, "Uploads known to be one person's, parted by commas. [those of 1,2,5,10,50 that exist]"
+    )
+    labelled: int = flag(5, "Uploads of each person whose sender an attacker knows; 0 leaves it out.", ge=0)
+    blind: int = flag(
+        10_000, "Uploads that an attacker who knows nothing clusters at most; 0 leaves it out.", ge=0
+    )
+    reads_text: bool = option(True, "Let an attacker who has read other texts of everyone try too.")
+    leak_time: bool = flag(False, "Uploads that arrive together are known to be one person's.")
+    leak_count: bool = flag(False, "The number of a person's uploads is known too (with --leak-time).")
+    device_classes: int | None = flag(None, "Classes of devices, which of them sent being known.", ge=1)
+    batch_people: int | None = flag(
+        None, "People whose uploads arrive in one batch, who is in it being known.", ge=1
+    )
+    entropy: bool = flag(False, "Tell accuracy by how much an answer depends on who asks.")
+    tsne: bool = flag(False, "Draw a picture of 10 people's uploads by t-SNE.")
+    bandwidth: float = option(10.0, "Bandwidth of a device's upload, in Mbit/s.", gt=0)

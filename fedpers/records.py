@@ -1,0 +1,128 @@
+"""Anonymous records: single samples that leave a device without a sign of whose they are.
+
+IDfree-PL (Ding et al., KDD 2025, arXiv 2501.06062) uploads (user embedding, text, label) without an
+identifier. The border mixes the records of a whole round; what comes out is a function of the set of
+records alone, so neither their order nor how many came from one device is left in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import Array, ArrayRecord, Message, RecordDict
+
+from fedpers.data import Ints, Samples
+from fedpers.models import Examples, Model, Vectors, encode, user_ids
+
+Placement = Literal["front", "back"]
+
+
+@dataclass(frozen=True)
+class Records:
+    """Samples as they are uploaded.
+
+    Attributes:
+        texts: The texts.
+        labels: Class numbers (records,).
+        vectors: The user embedding of each, float32 (records, user tokens, width); none is (records, 0, 0).
+    """
+
+    texts: tuple[str, ...]
+    labels: Ints
+    vectors: Vectors
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @staticmethod
+    def without_vectors(samples: Samples) -> Records:
+        """Returns the records of texts and labels alone."""
+        return Records(tuple(samples.texts), samples.labels, np.zeros((len(samples), 0, 0), np.float32))
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Returns the records as arrays: in messages, in checkpoints and in a run's folder."""
+        encoded = [text.encode() for text in self.texts]
+        return {
+            "letters": np.frombuffer(b"".join(encoded), dtype=np.uint8),
+            "ends": np.cumsum([len(text) for text in encoded], dtype=np.int64),
+            "labels": self.labels,
+            "vectors": self.vectors,
+        }
+
+    @staticmethod
+    def of(arrays: Mapping[str, npt.NDArray[Any]]) -> Records:
+        """Returns the records that some arrays hold."""
+        letters, ends = arrays["letters"].tobytes(), arrays["ends"].tolist()
+        texts = tuple(letters[start:end].decode() for start, end in zip([0, *ends], ends, strict=False))
+        return Records(texts, arrays["labels"], arrays["vectors"])
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """What an audit of anonymity looks at.
+
+    Attributes:
+        records: What the strategy got, in the order in which it got it.
+        senders: The person behind each record (records,); the strategy does not know.
+        states: Everyone's personal state; the strategy does not know.
+    """
+
+    records: Records
+    senders: Ints
+    states: Mapping[int, Mapping[str, npt.NDArray[Any]]]
+
+
+def mix(parts: Sequence[Records]) -> tuple[Records, Ints]:
+    """Pools records and puts them into an order that only their contents decide.
+
+    Args:
+        parts: At least one, with as many user tokens each.
+
+    Returns:
+        The records, and where each was in the parts joined end to end (records,): the audit's knowledge.
+    """
+    labels = np.concatenate([part.labels for part in parts])
+    vectors = np.concatenate([part.vectors for part in parts])
+    texts = list(chain.from_iterable(part.texts for part in parts))
+    marks = [_mark(*record) for record in zip(texts, labels.tolist(), vectors, strict=True)]
+    order = np.array(sorted(range(len(marks)), key=marks.__getitem__), dtype=np.int64)
+    return Records(tuple(texts[i] for i in order), labels[order], vectors[order]), order
+
+
+def pack(records: Records) -> RecordDict:
+    """Returns records as a Flower message carries them: nothing but the arrays."""
+    return RecordDict({"records": ArrayRecord({k: Array(a) for k, a in records.arrays().items()})})
+
+
+def unpack(message: Message) -> Records | None:
+    """Returns the records a Flower message carries, or None if it carries none."""
+    packed = message.content.get("records")
+    if not isinstance(packed, ArrayRecord):
+        return None
+    return Records.of({name: array.numpy() for name, array in packed.items()})
+
+
+def read(model: Model, records: Records, placement: Placement) -> Examples:
+    """Encodes records for a model, each with its own user embedding."""
+    samples = Samples(list(records.texts), records.labels)
+    return replace(
+        with_user_tokens(model, samples, records.vectors.shape[1], placement), vectors=records.vectors
+    )
+
+
+def with_user_tokens(model: Model, samples: Samples, count: int, placement: Placement) -> Examples:
+    """Encodes texts with so many user tokens in front of them or behind, whose vectors come later."""
+    if placement == "front":
+        return encode(model, samples, prefix=user_ids(count))
+    return encode(model, samples, suffix=user_ids(count))
+
+
+def _mark(text: str, label: int, vectors: Vectors) -> bytes:
+    content = f"{label} {text}".encode() + vectors.tobytes()
+    return hashlib.sha256(content).digest()
