@@ -28,7 +28,9 @@ class Own(Section):
     distribution: Literal["gaussian", "beta", "static", "none"] = flag(
         "gaussian", "What user embeddings are drawn from; `static` has no noise, `none` has no embedding."
     )
-    noise: float = flag(0.2, "Spread of the Gaussian noise; where it starts if it is trained.", gt=0)
+    noise: float = flag(
+        1.0, "Spread of the Gaussian noise (the paper's code: 0.2); where it starts if it is trained.", gt=0
+    )
     noise_unit: Literal["deviation", "variance"] = option(
         "deviation", "What `noise` is: a standard deviation, as in the released code, or a variance."
     )

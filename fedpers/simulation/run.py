@@ -74,7 +74,9 @@ def train_centrally(setup: Setup, epochs: int, report: Reporter) -> Outcome:
     with desk_of(setup, report) as desk, threads(settings.engine.threads):
         model = load(setup.spec, settings.engine.device)
         insert(model.module, setup.base)
-        examples = encode_all(setup.method, population, model, population.clients, "train", settings.run.seed)
+        examples = encode_all(
+            setup.method.client, population, model, population.clients, "train", settings.run.seed
+        )
         epochs_done = fit(
             model, examples, Plan.central(settings.central, epochs), stream(settings.run.seed, "central")
         )

@@ -91,10 +91,10 @@ def matched_epochs(setup: Setup, samples: int) -> int:
 
 
 def encode_all(
-    method: Method, population: Population, model: Model, persons: Ints, part: Part, seed: int
+    client: Client, population: Population, model: Model, persons: Ints, part: Part, seed: int
 ) -> Examples:
     """Encodes the texts of many people, each with the state they start with."""
-    return pool(_encoded(method.client, population, model, persons, part, seed))
+    return pool(_encoded(client, population, model, persons, part, seed))
 
 
 @contextmanager
@@ -116,11 +116,11 @@ def _vocabulary_texts(population: Population) -> Iterator[str]:
 def _train_base(
     settings: Settings, method: Method, population: Population, model: Model, report: Reporter
 ) -> Arrays:
-    """Trains the model on the public people's text, read as the method's own people are."""
+    """Trains the model on the public people's text, read as the first phase's clients read theirs."""
     epochs = settings.central.base_epochs if len(population.public) else 0
     if epochs:
         seed = settings.run.seed
-        examples = encode_all(method, population, model, population.public, "all", seed)
+        examples = encode_all(method.phases[0].client, population, model, population.public, "all", seed)
         plan = Plan.central(settings.central, epochs)
         with report.stage("base epochs", epochs) as stage:
             for passed in fit(model, examples, plan, stream(seed, "base")):

@@ -90,7 +90,7 @@ def test_how_often_devices_send_reaches_both_clouds(upload: str, each: bool) -> 
         ({}, Gaussian(0.2, 0.1)),
         ({"noise": 0.5, "start_mean": 0.0}, Gaussian(0.5, 0.0)),
         ({"noise": 0.25, "noise_unit": "variance"}, Gaussian(0.5)),
-        ({"train_noise": True, "divergence_weight": 0.3}, Gaussian(0.2, 0.1, True, 0.3)),
+        ({"train_noise": True, "divergence_weight": 0.3}, Gaussian(1.0, 0.1, True, 0.3)),
         ({"distribution": "beta"}, Beta(2.0, 5.0)),
         ({"distribution": "beta", "start_alpha": 1.5, "start_beta": 3.0}, Beta(1.5, 3.0)),
     ],
