@@ -160,10 +160,12 @@ def sweep_attribution(settings: Settings, sweep: str, out: Path | None, report: 
             report.say(
                 f"{values.field} {point.value:g}: accuracy {point.accuracy:.3f}, {wrong:.1%} misattributed"
             )
+        if not points:  # stopped before there was one
+            raise KeyboardInterrupt
         most = max(point.gain for point in points)
         result: dict[str, Any] = {
             "field": values.field,
-            "sweep": [{**asdict(point), "kept": point.gain / most} for point in points],
+            "sweep": [{**asdict(point), "kept": point.gain / most if most > 0 else None} for point in points],
             "run": str(folder),
         }
         result["files"] = [str(path) for path in draw_frontier(result, folder)]

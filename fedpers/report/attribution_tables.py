@@ -74,7 +74,7 @@ def _sweep_table(result: Mapping[str, Any]) -> RenderableType:
             f"{point['accuracy']:.3f}",
             f"{point['gain']:+.3f}",
             f"{point['low']:+.3f} .. {point['high']:+.3f}",
-            f"{point['kept']:.0%}",
+            "-" if point["kept"] is None else f"{point['kept']:.0%}",
             _share(row["misattribution_rate"]),
             _share(row["bound"]),
         )
