@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 import ray
 import torch
 
+from fedpers.cli import main
 from fedpers.experiments import own_sections
 from fedpers.report.progress import Reporter
 from fedpers.settings import Settings, resolve
 
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+
+Run = Callable[..., tuple[int, str, str]]
 
 SMALL: dict[str, dict[str, Any]] = {
     "data": {"clients": 6, "public_people": 8, "held_out_people": 2},
@@ -40,6 +44,21 @@ def one_thread() -> None:
 @pytest.fixture
 def silent() -> Reporter:
     return Reporter(silent=True)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Returns what calls the command line in an empty folder: exit status, output, error output."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fedpers", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

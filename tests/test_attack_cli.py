@@ -1,37 +1,18 @@
 """`fedpers attack attribution` as a person uses it: on a run, without one, along a sweep, and in error."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
 
-from fedpers.cli import main
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.conftest import Run
 
 QUICK = tuple(
     "--clients 5 --public-people 6 --held-out-people 0 --pooled-epochs 1 --fit-epochs 2 --cloud-epochs 1 "
     "--base-epochs 1 --workers 0 --hidden-size 16 --heads 2 --set synthetic.samples_per_person=12".split()
 )
 ROW = {"attacker", "uploads", "misattribution_rate", "low", "high", "chance", "bound"}
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Returns what calls the command line in an empty folder: exit status, output, error output."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fedpers", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return call
 
 
 def test_a_finished_run_is_audited_from_its_folder(run: Run, tmp_path: Path) -> None:

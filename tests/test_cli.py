@@ -1,35 +1,16 @@
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from fedpers.cli import main
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.conftest import Run
 
 QUICK = tuple(
     "--clients 4 --public-people 6 --held-out-people 2 --rounds 2 --clients-per-round 2 --eval-every 1 "
     "--base-epochs 1 --workers 0 --hidden-size 16 --heads 2 --set synthetic.samples_per_person=12".split()
 )
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Returns what calls the command line in an empty folder: exit status, output, error output."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fedpers", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return call
 
 
 def rows(path: Path, people: int = 4, samples: int = 5) -> Path:

@@ -1,4 +1,4 @@
-"""A run in progress: where it stands, its history, its checkpoints, and what it ends with."""
+"""A run in progress: its crew, its history, and its checkpoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from fedpers.data import Ceilings, Ints, Part, ceilings
+from fedpers.data import Ints, Part, ceilings
 from fedpers.engine import (
     DROPPED,
     LATEST,
@@ -30,82 +30,11 @@ from fedpers.evaluation import Scores
 from fedpers.models import Arrays
 from fedpers.records import Crossing, Records
 from fedpers.report.progress import Reporter
+from fedpers.simulation.outcome import Mark, Outcome, Stage, Standing
 from fedpers.simulation.setup import Setup
 
 _TOLD = 5  # failed devices that are told of, one by one
 _COUNTS = ("best", "best_accuracy", "done", "samples")  # of a run's standing, what a checkpoint keeps as JSON
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a phase that is not the last one ended with.
-
-    Attributes:
-        arrays: The shared parameters.
-        test: Scores of the clients' test texts, as that phase's client predicts.
-    """
-
-    arrays: Arrays
-    test: Scores
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a federated or central run ended with.
-
-    Attributes:
-        arrays: Parameters at the best validation accuracy.
-        best: The round or epoch they are from; 0 is the base.
-        done: Rounds or epochs finished.
-        samples: Training samples gone through.
-        history: One record a round or epoch.
-        test: Scores of the clients' test texts.
-        another: The same, everyone with the personal state of another client.
-        stages: What each phase but the last ended with, by its name.
-        unseen: Scores of the held-out people, with and without their personal state; None without any.
-        ceilings: The best possible accuracies, where they are known.
-        seconds: Wall-clock time from the base's training to the last score.
-        interrupted: Whether somebody stopped it before its end.
-        missing: Devices that were sampled and did not reply, over all rounds.
-    """
-
-    arrays: Arrays
-    best: int
-    done: int
-    samples: int
-    history: list[dict[str, float]]
-    test: Scores
-    another: Scores
-    stages: dict[str, Stage]
-    unseen: tuple[Scores, Scores] | None
-    ceilings: Ceilings | None
-    seconds: float
-    interrupted: bool
-    missing: int
-    crossing: Crossing | None = None
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where a run stands after a round or epoch."""
-
-    arrays: Arrays
-    best_arrays: Arrays
-    best: int = 0
-    best_accuracy: float = -1.0
-    done: int = 0
-    samples: int = 0
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A finished round of a phase: where the run stood, and what the strategy remembered."""
-
-    phase: int
-    round: int
-    standing: Standing
-    numbers: Numbers
-    notes: Notes
 
 
 @dataclass

@@ -21,7 +21,8 @@ from fedpers.method import Phase
 from fedpers.models import extract, insert, load
 from fedpers.report.progress import Reporter
 from fedpers.seeds import stream
-from fedpers.simulation.desk import Desk, Mark, Outcome, Stage, desk_of
+from fedpers.simulation.desk import Desk, desk_of
+from fedpers.simulation.outcome import Mark, Outcome, Stage
 from fedpers.simulation.setup import Setup, encode_all, threads
 from fedpers.strategies import Cloud, averages
 from fedpers.training import Plan, fit

@@ -7,8 +7,7 @@ from fedpers.clients import UserTokens
 from fedpers.experiments import find
 from fedpers.models import Gaussian, load
 from fedpers.report.progress import Reporter
-from fedpers.simulation import Setup, prepare, simulate
-from fedpers.simulation.desk import Outcome
+from fedpers.simulation import Outcome, Setup, prepare, simulate
 from tests.conftest import small
 
 
