@@ -29,6 +29,7 @@ from fedpers.records import Crossing
 from fedpers.seeds import stream
 
 _LINKED = (1, 2, 5, 10, 50)
+_LABELLED = 5
 
 
 def material(crossing: Crossing, clients: Ints) -> tuple[Uploads, dict[str, Doubles]]:
@@ -73,8 +74,10 @@ def attack(
     yield from _with_side_channels(settings, family, theta, uploads, draw)
     if settings.reads_text:
         yield from _reading(family, theta, uploads, population, draw)
-    if settings.labelled:
-        yield from labelled_rows(uploads, settings.labelled, draw)
+    least = int(np.bincount(uploads.senders).min())
+    labelled = min(_LABELLED, least - 1) if settings.labelled is None else settings.labelled
+    if labelled:
+        yield from labelled_rows(uploads, labelled, draw)
     if settings.blind:
         yield from blind_rows(uploads, draw, settings.blind)
 

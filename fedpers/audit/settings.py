@@ -11,7 +11,12 @@ class AuditSettings(Section):
     linked: str | None = flag(
         None, "Uploads known to be one person's, parted by commas. [those of 1,2,5,10,50 that exist]"
     )
-    labelled: int = flag(5, "Uploads of each person whose sender an attacker knows; 0 leaves it out.", ge=0)
+    labelled: int | None = flag(
+        None,
+        "Uploads of each person whose sender an attacker knows; 0 leaves it out. [5, or all but one of "
+        "whoever sent least]",
+        ge=0,
+    )
     blind: int = flag(
         10_000, "Uploads that an attacker who knows nothing clusters at most; 0 leaves it out.", ge=0
     )

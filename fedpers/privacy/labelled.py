@@ -86,7 +86,8 @@ def labelled_rows(uploads: Uploads, labelled: int, draw: np.random.Generator) ->
 
     Args:
         uploads: Uploads of everyone.
-        labelled: How many of each person the attacker has; discriminants need 2.
+        labelled: How many of each person the attacker has; discriminants need
+            2, and twice as many differences between a person's own as there are coordinates.
         draw: Which ones, ties and the bootstrap.
 
     Raises:
@@ -94,7 +95,8 @@ def labelled_rows(uploads: Uploads, labelled: int, draw: np.random.Generator) ->
     """
     known, rest = split(uploads, labelled, draw)
     scorers = {"nearest mean": nearest_mean, "nearest neighbours": nearest_neighbours}
-    if labelled > 1:
+    # With fewer differences within people than that, their covariance is not to be had.
+    if uploads.people * (labelled - 1) >= 2 * uploads.vectors.shape[1]:
         scorers["linear discriminants"] = discriminants
     return [
         row(f"{labelled} labelled, {name}", attack(make(known), rest, uploads.people, draw), draw)

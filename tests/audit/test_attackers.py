@@ -76,6 +76,21 @@ def test_by_default_only_as_many_are_linked_as_people_have() -> None:
     assert [size for attacker, size in found if attacker == "distributions"] == [1, 2, 5, 10]
 
 
+def test_by_default_as_many_are_labelled_as_leave_everybody_one() -> None:
+    found = population()
+    made = crossing(found, 1.0)
+    first = made.senders == made.senders[0]
+    kept = ~first | (np.cumsum(first) <= 4)  # somebody sent 4 only
+    records = made.records
+    texts = tuple(text for text, keep in zip(records.texts, kept, strict=True) if keep)
+    fewer = Crossing(
+        Records(texts, records.labels[kept], records.vectors[kept]), made.senders[kept], made.states
+    )
+    given = AuditSettings(blind=0, reads_text=False)
+    names = [row.attacker for row in attack(given, Gaussian(SPREAD), fewer, found)]
+    assert "3 labelled, nearest mean" in names
+
+
 def test_side_channels_are_one_more_row_with_fewer_candidates() -> None:
     given = AuditSettings(labelled=0, blind=0, reads_text=False, device_classes=3, leak_time=True)
     [row] = [row for (attacker, _), row in rows(given, 0.0).items() if "leaking" in attacker]

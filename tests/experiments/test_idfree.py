@@ -64,7 +64,7 @@ def test_the_cloud_uploads_what_the_fit_fitted_and_central_only_texts() -> None:
     assert central == AnonymousUpload(None)
     assert isinstance(fit, DistributionFit)
     assert cloud == AnonymousUpload(fit.tokens)
-    assert fit.tokens == UserTokens(Gaussian(), 2, "back")
+    assert fit.tokens == UserTokens(Gaussian(1.0), 2, "back")
 
 
 def test_the_servers_halves_are_clouds_around_a_silent_one() -> None:
@@ -87,7 +87,7 @@ def test_how_often_devices_send_reaches_both_clouds(upload: str, each: bool) -> 
 @pytest.mark.parametrize(
     ("own", "family"),
     [
-        ({}, Gaussian(0.2, 0.1)),
+        ({}, Gaussian(1.0, 0.1)),
         ({"noise": 0.5, "start_mean": 0.0}, Gaussian(0.5, 0.0)),
         ({"noise": 0.25, "noise_unit": "variance"}, Gaussian(0.5)),
         ({"train_noise": True, "divergence_weight": 0.3}, Gaussian(1.0, 0.1, True, 0.3)),
