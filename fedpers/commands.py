@@ -117,8 +117,10 @@ def audit_run(folder: Path, given: AuditSettings, report: Reporter) -> dict[str,
     crossing = runs.read_crossing(folder)
     settings = resolve([runs.settings_of(folder)], own_sections())
     method, population, spec = lay_out(settings, find(settings.run.method).build)
+    family = family_of(settings.of(Own, "idfree"))
+    crossing = audit.completed(crossing, population.clients, family)
     rows = []
-    for row in audit.attack(given, family_of(settings.of(Own, "idfree")), crossing, population):
+    for row in audit.attack(given, family, crossing, population):
         report.say(f"{row.attacker}: {row.misattribution_rate:.1%} misattributed")
         rows.append(asdict(row))
     uploads, _ = audit.material(crossing, population.clients)

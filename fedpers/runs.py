@@ -152,7 +152,7 @@ def write_crossing(folder: Path, crossing: Crossing) -> None:
     persons = np.array(sorted(crossing.states), dtype=np.int64)
     theta = {
         f"theta/{name}": np.stack([crossing.states[person][name] for person in persons.tolist()])
-        for name in crossing.states[int(persons[0])]
+        for name in next(iter(crossing.states.values()), {})
     }
     save_file({k: np.ascontiguousarray(a) for k, a in crossing.records.arrays().items()}, folder / _RECEIVED)
     save_file({"senders": crossing.senders, "persons": persons, **theta}, folder / _PRIVATE)

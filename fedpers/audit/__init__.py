@@ -1,6 +1,6 @@
 """How anonymous a run's anonymous uploads are: attackers, sweeps over the noise, and what it costs."""
 
-from fedpers.audit.attackers import attack, material
+from fedpers.audit.attackers import attack, completed, material
 from fedpers.audit.entropy import EntropyBin, gain_by_entropy
 from fedpers.audit.frontier import Point, Sweep, frontier, parse_sweep
 from fedpers.audit.request import request_costs
@@ -12,6 +12,7 @@ __all__ = [
     "Point",
     "Sweep",
     "attack",
+    "completed",
     "frontier",
     "gain_by_entropy",
     "material",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,11 +33,17 @@ _LINKED = (1, 2, 5, 10, 50)
 _LABELLED = 5
 
 
+def completed(crossing: Crossing, clients: Ints, family: Family) -> Crossing:
+    """Returns a crossing with the distribution that fits start from for those who dropped out of theirs."""
+    start = family.start(*crossing.records.vectors.shape[1:])
+    return replace(crossing, states={int(p): crossing.states.get(int(p), start) for p in clients})
+
+
 def material(crossing: Crossing, clients: Ints) -> tuple[Uploads, dict[str, Doubles]]:
     """Returns uploads and everyone's parameters (people, coordinates) with people numbered by partition.
 
     Args:
-        crossing: What crossed the border and what did not.
+        crossing: What crossed the border and what did not, with a distribution of every client.
         clients: Person number of each partition (clients,).
     """
     place = {int(person): number for number, person in enumerate(clients)}
@@ -74,12 +81,18 @@ def attack(
     yield from _with_side_channels(settings, family, theta, uploads, draw)
     if settings.reads_text:
         yield from _reading(family, theta, uploads, population, draw)
+    uploads = _renumbered(uploads)
     least = int(np.bincount(uploads.senders).min())
     labelled = min(_LABELLED, least - 1) if settings.labelled is None else settings.labelled
     if labelled:
         yield from labelled_rows(uploads, labelled, draw)
     if settings.blind:
         yield from blind_rows(uploads, draw, settings.blind)
+
+
+def _renumbered(uploads: Uploads) -> Uploads:
+    """Numbers only those who sent something; who knows no distributions knows of nobody else."""
+    return replace(uploads, senders=np.unique(uploads.senders, return_inverse=True)[1])
 
 
 def linked_sizes(settings: AuditSettings, uploads: Uploads) -> list[int]:
@@ -104,7 +117,8 @@ def _with_side_channels(
     draw: np.random.Generator,
 ) -> Iterator[Row]:
     """Attacks with what leaks beside the uploads, all of it together."""
-    kinds, leaks = _kinds(settings, uploads, draw)
+    people = len(next(iter(theta.values())))
+    kinds, leaks = _kinds(settings, uploads.senders, people, draw)
     groups: Groups | None = None
     if settings.leak_time:
         groups, leaks = channels.time(uploads.senders), ["time", *leaks]
@@ -119,18 +133,18 @@ def _with_side_channels(
 
 
 def _kinds(
-    settings: AuditSettings, uploads: Uploads, draw: np.random.Generator
+    settings: AuditSettings, senders: Ints, people: int, draw: np.random.Generator
 ) -> tuple[Ints | None, list[str]]:
     """Returns what sorts of people can be told apart (people,), and by what."""
     found: dict[str, Ints] = {}
     if settings.device_classes:
-        found["device class"] = channels.device_class(uploads.people, settings.device_classes, draw)
+        found["device class"] = channels.device_class(people, settings.device_classes, draw)
     if settings.batch_people:
-        found["batch"] = channels.batch(uploads.people, settings.batch_people, draw)
+        found["batch"] = channels.batch(people, settings.batch_people, draw)
     if settings.leak_count:
         if not settings.leak_time:
             raise InputError("--leak-count needs --leak-time: only uploads that are linked can be counted")
-        found["count"] = channels.count(uploads.senders, uploads.people)
+        found["count"] = channels.count(senders, people)
     return (channels.together(*found.values()) if found else None), list(found)
 
 

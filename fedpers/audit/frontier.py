@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fedpers.audit.attackers import material
+from fedpers.audit.attackers import completed, material
 from fedpers.errors import InputError, unknown
 from fedpers.evaluation import change
 from fedpers.experiments import find
@@ -105,14 +105,19 @@ def _with(settings: Settings, field: str, value: str) -> Settings:
     changed = resolve([given], {"idfree": Own}).of(Own, "idfree")
     if changed.distribution in ("none", "static"):
         raise InputError(f"a sweep needs distributions with noise: --distribution is {changed.distribution}")
+    if field in ("noise", "start_alpha", "start_beta") and family_of(changed) == family_of(
+        changed.model_copy(update={field: 2 * getattr(changed, field)})
+    ):
+        raise InputError(f"--distribution {changed.distribution} has no {field}: sweep another setting")
     return settings.model_copy(update={"own": {**settings.own, "idfree": changed}})
 
 
 def _point(setup: Setup, settings: Settings, value: float, outcome: Outcome) -> Point:
     crossing = outcome.crossing
     assert crossing is not None
-    uploads, theta = material(crossing, setup.population.clients)
     family, seed = family_of(settings.of(Own, "idfree")), settings.run.seed
+    clients = setup.population.clients
+    uploads, theta = material(completed(crossing, clients, family), clients)
     central = outcome.stages[_CENTRAL].test
     gain = change([outcome.test], [central], stream(seed, "bootstrap"))
     single, _ = known_rows(family, theta, uploads, [1], stream(seed, "attribution"))

@@ -64,16 +64,6 @@ def together(*kinds: Ints) -> Ints:
     return np.unique(np.stack(kinds), axis=1, return_inverse=True)[1].reshape(-1)
 
 
-def candidates(kinds: Ints, truth: Ints) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """Returns who comes into question (decisions, people).
-
-    Args:
-        kinds: Everyone's kind (people,).
-        truth: The true person of each decision (decisions,).
-    """
-    return np.equal(kinds[truth][:, None], kinds[None, :])
-
-
 def _dealt(people: int, parts: int, draw: np.random.Generator) -> Ints:
     """Deals people out to parts whose sizes differ by one at most (people,)."""
     return draw.permutation(people) % parts

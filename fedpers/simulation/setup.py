@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from fedpers.data import Ints, Part, Population, populate
-from fedpers.method import Client, Device, Method, Phase, Server
+from fedpers.method import Client, Device, Enrolment, Method, Phase, Server
 from fedpers.models import TINY, Arrays, Examples, Model, ModelSpec, extract, load, pool, specify
 from fedpers.report.progress import Reporter
 from fedpers.seeds import stream
@@ -94,7 +94,8 @@ def encode_all(
     client: Client, population: Population, model: Model, persons: Ints, part: Part, seed: int
 ) -> Examples:
     """Encodes the texts of many people, each with the state they start with."""
-    return pool(_encoded(client, population, model, persons, part, seed))
+    first_state = client.enrol(model, population, seed)
+    return pool(_encoded(client, first_state, population, model, persons, part))
 
 
 @contextmanager
@@ -129,11 +130,12 @@ def _train_base(
 
 
 def _encoded(
-    client: Client, population: Population, model: Model, persons: Ints, part: Part, seed: int
+    client: Client, first_state: Enrolment, population: Population, model: Model, persons: Ints, part: Part
 ) -> list[Examples]:
-    first_state = client.enrol(model, population, seed)
     devices = (
-        Device(int(p), population.samples(p, part), first_state(int(p)), stream(seed, "encoding", p))
+        Device(
+            int(p), population.samples(p, part), first_state(int(p)), stream(population.seed, "encoding", p)
+        )
         for p in persons
     )
     return [client.encode(model, device) for device in devices]
@@ -149,7 +151,7 @@ def _cohort_size(settings: Settings, phase: Phase, population: Population, model
     most = _SENDING
     if phase.plan is not None:
         some = population.clients[:_TYPICAL]
-        typical = _encoded(phase.client, population, model, some, "train", seed)
+        typical = _encoded(phase.client, first_state, population, model, some, "train")
         own = sum(array.size for array in first_state(int(some[0])).values())
         most = devices_at_once(model, typical, phase.plan, memory, own if phase.frozen else None)
     cohorts = _TURNS * math.ceil(sampled / (_TURNS * most))

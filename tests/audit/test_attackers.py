@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fedpers.audit import AuditSettings, attack, material
+from fedpers.audit import AuditSettings, attack, completed, material
 from fedpers.data import Population
 from fedpers.errors import InputError
 from fedpers.experiments import find
@@ -121,3 +121,24 @@ def test_a_batch_narrows_the_candidates_to_its_people() -> None:
 def test_an_attacker_cannot_be_given_more_than_there_is(given: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         rows(QUICK.model_copy(update=given))
+
+
+def test_people_who_dropped_out_of_the_fit_or_the_upload_do_not_end_the_audit() -> None:
+    found = population()
+    made = crossing(found, 1.0)
+    last, first = int(found.clients[-1]), int(found.clients[0])
+    sent = made.senders != last
+    records = made.records
+    texts = tuple(text for text, keep in zip(records.texts, sent, strict=True) if keep)
+    fewer = Crossing(
+        Records(texts, records.labels[sent], records.vectors[sent]),
+        made.senders[sent],
+        {person: state for person, state in made.states.items() if person != first},
+    )
+    whole = completed(fewer, found.clients, Gaussian(SPREAD, mean=0.0))
+    assert (whole.states[first]["mean"] == 0).all()
+    given = AuditSettings(blind=60, device_classes=2)
+    rates = {row.attacker: row for row in attack(given, Gaussian(SPREAD), whole, found)}
+    assert "5 labelled, nearest mean" in rates
+    assert rates["distributions, leaking device class"].chance == pytest.approx(2 / 3)
+    assert rates["distributions"].misattribution_rate < 0.35  # only the one without a fit is hard to find
