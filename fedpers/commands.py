@@ -118,6 +118,8 @@ def audit_run(folder: Path, given: AuditSettings, report: Reporter) -> dict[str,
     settings = resolve([runs.settings_of(folder)], own_sections())
     method, population, spec = lay_out(settings, find(settings.run.method).build)
     family = family_of(settings.of(Own, "idfree"))
+    if len(population.clients) < 2:
+        raise InputError("a single person's uploads cannot be anyone else's: attribution needs 2 clients")
     crossing = audit.completed(crossing, population.clients, family)
     rows = []
     for row in audit.attack(given, family, crossing, population):

@@ -84,6 +84,13 @@ def test_a_run_that_uploaded_nothing_cannot_be_attacked(run: Run) -> None:
     assert "uploaded no records with user embeddings" in err
 
 
+def test_a_single_person_cannot_be_mistaken_for_another(run: Run) -> None:
+    assert run("simulate", "--method", "idfree", "--out", "here", *QUICK, "--clients", "1")[0] == 0
+    status, _, err = run("attack", "attribution", "here", "--entropy")
+    assert status == 2
+    assert "attribution needs 2 clients" in err
+
+
 def test_more_linked_uploads_than_anybody_has_are_refused(run: Run) -> None:
     assert run("simulate", "--method", "idfree", "--out", "here", *QUICK)[0] == 0
     status, _, err = run("attack", "attribution", "here", "--linked", "11")
