@@ -57,6 +57,8 @@ def serve(grid: Grid, context: Context) -> None:
 def _run_phases(grid: Grid, setup: Setup, folder: Path) -> None:
     arrays = to_record(setup.base)
     for number, phase in enumerate(setup.method.phases):
+        if phase.people == "held-out":  # who has no node
+            continue
         if phase.people != "clients":
             raise InputError(
                 f"{phase.name}: Flower's own runtime has a node for each client only: pool public text"

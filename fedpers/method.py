@@ -17,7 +17,7 @@ import numpy.typing as npt
 from flwr.serverapp.strategy import Strategy
 
 from fedpers.data import GENERAL, Ints, Part, Population, Samples, Task
-from fedpers.models import Arrays, Examples, Model, ModelSpec, Trained
+from fedpers.models import Addition, Arrays, Examples, Model, ModelSpec, Trained
 from fedpers.records import Records
 from fedpers.settings import FederationSettings, Settings
 from fedpers.training import Answers, Plan
@@ -44,6 +44,11 @@ class Shared:
     arrays: Arrays
     round: int = 0
     frozen: Arrays = field(default_factory=dict)
+
+    @property
+    def whole(self) -> Arrays:
+        """All that the server sent."""
+        return {**self.frozen, **self.arrays}
 
 
 def _no_history() -> tuple[Samples, Ints]:
@@ -171,7 +176,7 @@ class Phase:
         eval_every: Rounds between two looks at the validation texts, the best of which is what the phase
             ends with; without looks it ends with its last round.
         anew: Whether it starts from the base instead of what the phase before it ended with.
-        people: Whose devices take part.
+        people: Whose devices take part; a phase of held-out people is left out where there are none.
         part: Which of their texts they train on.
         against: The phase whose scores its own are compared with; without one no phase's scores are.
     """
@@ -185,9 +190,18 @@ class Phase:
     sampled: int | None = None
     eval_every: int | None = None
     anew: bool = False
-    people: Literal["clients", "public"] = "clients"
+    people: Literal["clients", "public", "held-out"] = "clients"
     part: Part = "train"
     against: str | None = None
+
+    def persons(self, population: Population) -> Ints:
+        """Returns the numbers of the people whose devices take part."""
+        everyone = {
+            "clients": population.clients,
+            "public": population.public,
+            "held-out": population.held_out,
+        }
+        return everyone[self.people]
 
 
 def federated(
@@ -224,6 +238,7 @@ class Method:
         has_base: Whether the model is trained on the public people's text before the first phase.
         writes: Whether it needs a language model, whatever is predicted.
         owned: Whether people's states are theirs for good, and kept with the run.
+        additions: What it adds to the model.
     """
 
     name: str
@@ -232,6 +247,7 @@ class Method:
     has_base: bool = True
     writes: bool = False
     owned: bool = False
+    additions: tuple[Addition, ...] = ()
 
     @property
     def client(self) -> Client:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from fedpers import seeds
+from fedpers.clients.plain import updates_of
 from fedpers.data import Ints, ItemPart, Population, Samples
 from fedpers.method import Device, Enrolment, Shared, State, Update, Upload
 from fedpers.models import Arrays, Examples, Model, insert, next_tokens, pool, prompted, user_ids
@@ -136,11 +137,7 @@ class TaskTeacher(Prompted):
         parts = [self.encode(shared.model, device) for device in told]
         starts, draws = [shared.arrays] * len(cohort), [device.draw for device in cohort]
         fitted = fit_devices(shared.model, starts, parts, self.plan, draws, self.adapter)
-        updates = [
-            Update(trained, len(part), sum(p.samples for p in passes), {"train-loss": passes[-1].loss})
-            for part, (trained, passes) in zip(parts, fitted, strict=True)
-        ]
-        return updates, [device.state for device in cohort]
+        return updates_of(parts, fitted), [device.state for device in cohort]
 
 
 @dataclass(frozen=True)

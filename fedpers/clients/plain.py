@@ -8,15 +8,15 @@ AISTATS 2017, arXiv 1602.05629: ClientUpdate).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from fedpers.data import Population
 from fedpers.method import Client, Device, Enrolment, Shared, State, Update
-from fedpers.models import Examples, Model, encode, insert, pool
+from fedpers.models import Examples, Masking, Model, Trained, encode, insert, pool
 from fedpers.settings import LocalSettings
-from fedpers.training import Answers, Floats, Plan, answer, fit_devices, logits
+from fedpers.training import Answers, Floats, Pass, Plan, answer, fit_devices, logits
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,18 @@ class Plain:
 
     Attributes:
         local: How it trains in a round.
+        masking: How words are hidden, for a device that learns to guess them; None learns the task.
+        frozen: Groups of parameters that stay as they are.
     """
 
     local: LocalSettings
+    masking: Masking | None = field(default=None, kw_only=True)
+    frozen: tuple[str, ...] = field(default=(), kw_only=True)
+
+    @property
+    def plan(self) -> Plan:
+        """How it trains in a round."""
+        return replace(Plan.local(self.local), masking=self.masking, frozen=self.frozen)
 
     def enrol(self, model: Model, population: Population, seed: int) -> Enrolment:
         """Gives everyone an empty state."""
@@ -39,24 +48,12 @@ class Plain:
 
     def train(self, shared: Shared, cohort: Sequence[Device]) -> tuple[list[Update], list[State]]:
         """Trains the shared model for all devices in one pass, each from the broadcast."""
+        if shared.frozen:
+            insert(shared.model.module, shared.whole)
         parts = [self.encode(shared.model, device) for device in cohort]
-        fitted = fit_devices(
-            shared.model,
-            [shared.arrays] * len(cohort),
-            parts,
-            Plan.local(self.local),
-            [device.draw for device in cohort],
-        )
-        updates = [
-            Update(
-                trained,
-                examples=len(part),
-                seen=sum(passed.samples for passed in passes),
-                metrics={"train-loss": passes[-1].loss},
-            )
-            for part, (trained, passes) in zip(parts, fitted, strict=True)
-        ]
-        return updates, [device.state for device in cohort]
+        starts, draws = [shared.arrays] * len(cohort), [device.draw for device in cohort]
+        fitted = fit_devices(shared.model, starts, parts, self.plan, draws)
+        return updates_of(parts, fitted), [device.state for device in cohort]
 
     def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Answers]:
         """Returns the shared model's answers."""
@@ -64,15 +61,28 @@ class Plain:
 
     def logits(self, shared: Shared, cohort: Sequence[Device]) -> list[Floats]:
         """Scores the samples of all devices in common batches; one array (samples, classes) each."""
-        insert(shared.model.module, shared.arrays)
+        insert(shared.model.module, shared.whole)
         parts = [self.encode(shared.model, device) for device in cohort]
         scores = logits(shared.model, pool(parts))
         return np.split(scores, np.cumsum([len(part) for part in parts])[:-1])
 
 
+def updates_of(parts: Sequence[Examples], fitted: Sequence[tuple[Trained, Sequence[Pass]]]) -> list[Update]:
+    """Returns what devices send after training on their samples."""
+    return [
+        Update(
+            trained,
+            examples=len(part),
+            seen=sum(passed.samples for passed in passes),
+            metrics={"train-loss": passes[-1].loss},
+        )
+        for part, (trained, passes) in zip(parts, fitted, strict=True)
+    ]
+
+
 def answers_of(client: Client, shared: Shared, cohort: Sequence[Device]) -> list[Answers]:
     """Answers the samples of all devices as a client encodes them, in common batches, by the broadcast."""
-    insert(shared.model.module, shared.arrays)
+    insert(shared.model.module, shared.whole)
     parts = [client.encode(shared.model, device) for device in cohort]
     found = answer(shared.model, pool(parts))
     ends = np.cumsum([len(part) for part in parts]).tolist()

@@ -1,9 +1,12 @@
 """Models: loading, texts as tokens, parameters as arrays."""
 
-from fedpers.models.arrays import Arrays, Rows, Trained, digest, extract, finite, insert, whole
+from fedpers.models.additions import Addition, groups_of, owned, rows
+from fedpers.models.arrays import OWN, Arrays, Rows, Trained, digest, extract, finite, insert, shared, whole
 from fedpers.models.dropout import KeyedDropout
-from fedpers.models.encoding import Batch, Examples, Vectors, collate, pool, special_tokens
+from fedpers.models.encoding import Batch, Examples, Vectors, collate, pool, pool_owned, special_tokens
 from fedpers.models.families import Beta, Family, Gaussian, Theta, log_densities
+from fedpers.models.identifier_words import IDENTIFIER_WORDS, IdentifierTable, marked
+from fedpers.models.inputs import Inputs
 from fedpers.models.loading import (
     TINY,
     Head,
@@ -14,14 +17,23 @@ from fedpers.models.loading import (
     random_weights,
     specify,
 )
+from fedpers.models.masked_words import MASKED_WORDS, MaskedHead
+from fedpers.models.masking import Masking, hide_words
 from fedpers.models.reading import Reader
+from fedpers.models.soft_prompts import PROMPT, WRITER_PROMPTS, Placement, SoftPrompts
 from fedpers.models.texts import answer_tokens, encode, next_tokens, prompted, text_room, written
 from fedpers.models.user_tokens import user_ids, user_tokens
 from fedpers.models.words import Words
 from fedpers.models.writing import Writing
 
 __all__ = [
+    "IDENTIFIER_WORDS",
+    "MASKED_WORDS",
+    "OWN",
+    "PROMPT",
     "TINY",
+    "WRITER_PROMPTS",
+    "Addition",
     "Arrays",
     "Batch",
     "Beta",
@@ -29,11 +41,17 @@ __all__ = [
     "Family",
     "Gaussian",
     "Head",
+    "IdentifierTable",
+    "Inputs",
     "KeyedDropout",
+    "MaskedHead",
+    "Masking",
     "Model",
     "ModelSpec",
+    "Placement",
     "Reader",
     "Rows",
+    "SoftPrompts",
     "Theta",
     "Trained",
     "Vectors",
@@ -45,14 +63,21 @@ __all__ = [
     "encode",
     "extract",
     "finite",
+    "groups_of",
+    "hide_words",
     "insert",
     "load",
     "log_densities",
+    "marked",
     "next_tokens",
+    "owned",
     "pool",
+    "pool_owned",
     "prompted",
     "quiet_transformers",
     "random_weights",
+    "rows",
+    "shared",
     "special_tokens",
     "specify",
     "text_room",

@@ -14,6 +14,8 @@ from fedpers.data import Ints
 
 Arrays = dict[str, npt.NDArray[np.floating]]
 
+OWN = ".own"  # how the name of a parameter ends that belongs to people, and never leaves their devices
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -52,22 +54,27 @@ def finite(trained: Trained) -> bool:
     return all(np.isfinite(value).all() for value in values)
 
 
-def extract(module: torch.nn.Module) -> Arrays:
-    """Returns a copy of a module's trainable parameters, by name."""
+def shared(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """Returns a module's trainable parameters by name, but for those that belong to people."""
     return {
-        name: parameter.detach().cpu().numpy().copy()
+        name: parameter
         for name, parameter in module.named_parameters()
-        if parameter.requires_grad
+        if parameter.requires_grad and not name.endswith(OWN)
     }
 
 
+def extract(module: torch.nn.Module) -> Arrays:
+    """Returns a copy of a module's shared parameters, by name."""
+    return {name: parameter.detach().cpu().numpy().copy() for name, parameter in shared(module).items()}
+
+
 def insert(module: torch.nn.Module, arrays: Mapping[str, npt.NDArray[np.floating]]) -> None:
-    """Writes arrays into the trainable parameters of the same names.
+    """Writes arrays into the shared parameters of the same names.
 
     Raises:
         ValueError: A name or a shape does not match.
     """
-    trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    trainable = shared(module)
     if trainable.keys() != arrays.keys():
         raise ValueError(f"arrays do not match the parameters: {sorted(trainable.keys() ^ arrays.keys())}")
     with torch.no_grad():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from fedpers.data import Ints
+from fedpers.models.inputs import Inputs
 from fedpers.models.loading import Model
 
 Vectors = npt.NDArray[np.float32]
@@ -29,12 +30,15 @@ class Examples:
         answers: Token ids that a language model is to write, one at each sample's last places: a sample ends
             with all of its answer but the last token, which is predicted only. An encoder-decoder's samples
             hold nothing of their answers. None where the answer is a class.
+        owner: Which row of a table of people's own parameters the samples are read with, one for each sample
+            (samples,); None for the first row.
     """
 
     ids: list[list[int]]
     labels: Ints
     vectors: Vectors | None = None
     answers: list[list[int]] | None = None
+    owner: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -52,6 +56,8 @@ class Batch:
         places: The token that each answer is read off (devices, samples, answers); of no meaning to a
             classifier, which has one answer a sample.
         vectors: What stands in the places of user tokens (devices, samples, user tokens, width).
+        owners: The row of a table of people's own parameters that each sample is read with (devices,
+            samples).
     """
 
     ids: torch.Tensor
@@ -60,6 +66,12 @@ class Batch:
     weights: torch.Tensor
     places: torch.Tensor
     vectors: torch.Tensor
+    owners: torch.Tensor
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the model reads of it."""
+        return Inputs(self.ids, self.mask, self.vectors, self.labels, self.places, self.owners)
 
     def to(self, device: torch.device) -> Batch:
         """Returns the batch on a device."""
@@ -84,12 +96,19 @@ def pool(parts: Sequence[Examples]) -> Examples:
     ids = list(chain.from_iterable(part.ids for part in parts))
     vectors = [part.vectors for part in parts if part.vectors is not None]
     answers = [part.answers for part in parts if part.answers is not None]
+    owners = [part.owner for part in parts if part.owner is not None]
     return Examples(
         ids,
         np.concatenate([part.labels for part in parts]),
         np.concatenate(vectors) if len(vectors) == len(parts) else None,
         list(chain.from_iterable(answers)) if len(answers) == len(parts) else None,
+        np.concatenate(owners) if len(owners) == len(parts) else None,
     )
+
+
+def pool_owned(parts: Sequence[Examples]) -> Examples:
+    """Joins the samples of many people, each read with the row of their place in the order."""
+    return pool([replace(part, owner=np.full(len(part), row)) for row, part in enumerate(parts)])
 
 
 def collate(parts: Sequence[tuple[Examples, Ints]], pad_id: int) -> Batch:
@@ -106,7 +125,7 @@ def collate(parts: Sequence[tuple[Examples, Ints]], pad_id: int) -> Batch:
     written = [_answers(examples, positions) for examples, positions in parts]
     answered = *shape[:2], max(len(answer) for answers in written for answer in answers)
     labels, places = np.zeros(answered, dtype=np.int64), np.zeros(answered, dtype=np.int64)
-    weights = np.zeros(answered, dtype=np.float32)
+    weights, owners = np.zeros(answered, dtype=np.float32), np.zeros(shape[:2], dtype=np.int64)
     own = next((examples.vectors for examples, _ in parts if examples.vectors is not None), _NO_VECTORS)
     vectors = np.zeros((*shape[:2], *own.shape[1:]), dtype=np.float32)
     for device, ((examples, positions), samples) in enumerate(zip(parts, chosen, strict=True)):
@@ -119,7 +138,9 @@ def collate(parts: Sequence[tuple[Examples, Ints]], pad_id: int) -> Batch:
             places[device, row, : len(answer)] = np.arange(len(sample) - len(answer), len(sample))
         if examples.vectors is not None:
             vectors[device, : len(samples)] = examples.vectors[positions]
-    return Batch(*map(torch.from_numpy, (ids, mask, labels, weights, places, vectors)))
+        if examples.owner is not None:
+            owners[device, : len(samples)] = examples.owner[positions]
+    return Batch(*map(torch.from_numpy, (ids, mask, labels, weights, places, vectors, owners)))
 
 
 def _answers(examples: Examples, positions: Ints) -> list[list[int]]:

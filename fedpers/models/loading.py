@@ -31,8 +31,9 @@ from transformers.utils import logging
 
 from fedpers import seeds
 from fedpers.errors import InputError
+from fedpers.models.additions import Addition
 from fedpers.models.bpe import bpe_tokenizer, train_bpe
-from fedpers.models.reading import Classifier, Reader, Writer, takes_masks, writes
+from fedpers.models.reading import Classifier, MaskedReader, Reader, Writer, takes_masks, writes
 from fedpers.models.wordpiece import train_wordpiece
 from fedpers.models.writing import GREEDY, Writing
 from fedpers.settings import ModelSettings
@@ -67,6 +68,7 @@ class ModelSpec:
         vocabulary: The tiny model's entries in id order; empty for any other model.
         merges: The merges of the tiny language model's vocabulary.
         head: Whether it tells classes or writes words.
+        additions: What a method adds to it.
     """
 
     settings: ModelSettings
@@ -75,6 +77,7 @@ class ModelSpec:
     vocabulary: tuple[str, ...] = ()
     merges: tuple[str, ...] = ()
     head: Head = "classes"
+    additions: tuple[Addition, ...] = ()
 
     @property
     def random_weights(self) -> bool:
@@ -110,9 +113,13 @@ class Model:
         """Whether it is a language model, which writes its answers."""
         return writes(self.module)
 
-    def reader(self) -> Reader:
-        """Returns the module as one function of ids and mask, with the same parameters."""
-        kind = Writer if self.writes else Classifier
+    def reader(self, *, masked: bool = False) -> Reader:
+        """Returns the module as one function of what it reads, with the same parameters.
+
+        Args:
+            masked: Whether it is to guess hidden words instead of answering.
+        """
+        kind = MaskedReader if masked else Writer if self.writes else Classifier
         return kind(self.module, own_mask=not self.stackable)
 
     @property
@@ -154,6 +161,7 @@ def specify(
     seed: int,
     public_texts: Iterable[str],
     head: Head = "classes",
+    additions: tuple[Addition, ...] = (),
 ) -> ModelSpec:
     """Describes the model of a run; for the tiny one, trains its vocabulary.
 
@@ -163,19 +171,19 @@ def specify(
         seed: Seed of the random weights.
         public_texts: What the tiny model's vocabulary is trained on; not read for any other model.
         head: Whether the model is to tell classes or to write words.
+        additions: What the method adds to it.
     """
     if settings.model != TINY:
-        return ModelSpec(settings, tuple(classes), seed, head=head)
+        return ModelSpec(settings, tuple(classes), seed, head=head, additions=additions)
     public = list(public_texts)
     if not public:
         raise InputError("the tiny model needs public text for its vocabulary: set --public-people 1 or more")
     if head == "words":
         vocabulary, merges = train_bpe(public, settings.vocabulary)
-        return ModelSpec(settings, tuple(classes), seed, vocabulary, merges, head)
+        return ModelSpec(settings, tuple(classes), seed, vocabulary, merges, head, additions)
     # Plain characters are there for names and every kind of identifier, whatever the people write about.
-    return ModelSpec(
-        settings, tuple(classes), seed, train_wordpiece(public, settings.vocabulary, _PLAIN_CHARACTERS)
-    )
+    entries = train_wordpiece(public, settings.vocabulary, _PLAIN_CHARACTERS)
+    return ModelSpec(settings, tuple(classes), seed, entries, additions=additions)
 
 
 def load(spec: ModelSpec, device: str = "cpu") -> Model:
@@ -217,6 +225,7 @@ def load(spec: ModelSpec, device: str = "cpu") -> Model:
         tokenizer("a " * words, truncation=True, max_length=longest)["input_ids"] for words in (2, _PROBE)
     )
     stackable = takes_masks(module, short, long, int(config.pad_token_id))
+    _add(spec, module, stackable)
     answers = spec.settings.answer_tokens
     if spec.head == "words" and answers > longest // 2:
         raise InputError(
@@ -224,6 +233,19 @@ def load(spec: ModelSpec, device: str = "cpu") -> Model:
             f"model.answer_tokens to {longest // 2} or less"
         )
     return Model(module, tokenizer, longest, answers, _writing(spec), spec.settings.precision, stackable)
+
+
+def _add(spec: ModelSpec, module: PreTrainedModel, stackable: bool) -> None:
+    """Adds what a method needs, and checks that the model can be read with it."""
+    if spec.additions and not stackable:
+        raise InputError(
+            f"{spec.settings.model} takes no masks from outside, as this method needs: use an encoder of the "
+            "BERT, RoBERTa or ELECTRA families"
+        )
+    with seeds.torch_stream(seeds.word(spec.seed, "additions")):
+        for addition in spec.additions:
+            addition.attach(module)
+    module.to(module.device)  # type: ignore[arg-type]  # transformers' wrapper hides self
 
 
 def quiet_transformers() -> None:

@@ -8,7 +8,6 @@ model's words are scored only where an answer stands, for the product with all w
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -16,6 +15,9 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from fedpers.models.additions import reading
+from fedpers.models.inputs import Inputs
+from fedpers.models.masked_words import MASKED_WORDS
 from fedpers.models.user_tokens import user_tokens
 
 
@@ -34,29 +36,12 @@ class Reader(nn.Module):
         self._own_mask = own_mask
         self._causal = any(getattr(part, "is_causal", False) for part in module.modules())
 
-    def forward(
-        self,
-        ids: torch.Tensor,
-        mask: torch.Tensor,
-        vectors: torch.Tensor | None,
-        labels: torch.Tensor,
-        places: torch.Tensor,
-    ) -> torch.Tensor:
-        """Returns scores (samples, answers, classes or words).
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """Returns scores (samples, answers, classes or words) of one device's samples."""
+        with user_tokens(self.module, inputs.vectors), reading(self.module, inputs):
+            return self._score(inputs)
 
-        Args:
-            ids: Token ids (samples, tokens), padded at the end.
-            mask: 1 for a token, 0 for padding (samples, tokens).
-            vectors: What stands in the places of user tokens (samples, user tokens, width).
-            labels: What is right (samples, answers): a decoder reads those before the one it scores.
-            places: The tokens that answers are read off (samples, answers).
-        """
-        with nullcontext() if vectors is None else user_tokens(self.module, vectors):
-            return self._score(ids, mask, labels, places)
-
-    def _score(
-        self, ids: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor, places: torch.Tensor
-    ) -> torch.Tensor:
+    def _score(self, inputs: Inputs) -> torch.Tensor:
         raise NotImplementedError
 
     def _masks(self, mask: torch.Tensor) -> torch.Tensor:
@@ -87,13 +72,11 @@ class Reader(nn.Module):
 class Classifier(Reader):
     """A sequence classifier: one answer a sample, the class."""
 
-    def _score(
-        self, ids: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor, places: torch.Tensor
-    ) -> torch.Tensor:
+    def _score(self, inputs: Inputs) -> torch.Tensor:
         if self.module.config.is_encoder_decoder and not self._own_mask:
-            return self._score_last_end(ids, mask)[:, None]
+            return self._score_last_end(inputs.ids, inputs.mask)[:, None]
         options = {} if self._own_mask else self._options()
-        found = self.module(input_ids=ids, attention_mask=self._masks(mask), **options)
+        found = self.module(input_ids=inputs.ids, attention_mask=self._masks(inputs.mask), **options)
         return _tensor(found.logits)[:, None]
 
     def _score_last_end(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -114,18 +97,25 @@ class Classifier(Reader):
         return _tensor(head(chosen))
 
 
+class MaskedReader(Reader):
+    """An encoder with a head that guesses words, at the places where some are hidden."""
+
+    def _score(self, inputs: Inputs) -> torch.Tensor:
+        found = self.module.base_model(input_ids=inputs.ids, attention_mask=self._masks(inputs.mask))
+        head = self.module.get_submodule(MASKED_WORDS)
+        return _tensor(head(_at(found.last_hidden_state, inputs.places)))
+
+
 class Writer(Reader):
     """A language model: an answer is some words, each scored by what comes before it."""
 
-    def _score(
-        self, ids: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor, places: torch.Tensor
-    ) -> torch.Tensor:
-        given = {"input_ids": ids, "attention_mask": self._masks(mask), **self._options()}
+    def _score(self, inputs: Inputs) -> torch.Tensor:
+        given = {"input_ids": inputs.ids, "attention_mask": self._masks(inputs.mask), **self._options()}
         if self.module.config.is_encoder_decoder:
-            return _tensor(self.module(**given, **self._decoder_inputs(labels)).logits)
+            return _tensor(self.module(**given, **self._decoder_inputs(inputs.labels)).logits)
         head: nn.Module = _words_of(self.module)
         # Not by base model and head, for some models scale what comes before the head or behind it.
-        hook = head.register_forward_pre_hook(lambda layer, args: (_at(args[0], places), *args[1:]))
+        hook = head.register_forward_pre_hook(lambda layer, args: (_at(args[0], inputs.places), *args[1:]))
         try:
             return _tensor(self.module(**given).logits)
         finally:
@@ -154,7 +144,7 @@ def takes_masks(module: PreTrainedModel, short: list[int], long: list[int], pad_
     try:
         with torch.inference_mode():
             own = [_own_scores(module, ids) for ids in texts]
-            ours = reader(padded, mask, None, padded, places)
+            ours = reader(Inputs(padded, mask, torch.zeros(2, 0, 0), padded, places, places[:, 0]))
     except (RuntimeError, ValueError, IndexError):
         return False
     finally:

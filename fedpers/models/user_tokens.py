@@ -7,7 +7,7 @@ embeddings put the sample's vectors where these ids stand.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -33,14 +33,37 @@ def user_tokens(module: PreTrainedModel, vectors: torch.Tensor) -> Iterator[None
         module: Whose word embeddings, those of a decoder too, are to take them.
         vectors: The vectors of each sample (samples, user tokens, width); with none nothing changes.
     """
+
+    def look_up(ids: torch.Tensor) -> torch.Tensor:
+        own = vectors
+        if len(ids) != len(own):  # a search for answers has several rows of each sample
+            own = own.repeat_interleave(len(ids) // len(own), dim=0)
+        places = (-1 - ids).clamp(min=0)[..., None].expand(-1, -1, own.shape[-1])
+        return own.gather(1, places)
+
     if vectors.shape[-2] == 0:
         yield
         return
+    with read_below_zero(module, look_up):
+        yield
+
+
+@contextmanager
+def read_below_zero(
+    module: PreTrainedModel, look_up: Callable[[torch.Tensor], torch.Tensor]
+) -> Iterator[None]:
+    """Has ids below 0 go round a model's word embeddings within a block.
+
+    Args:
+        module: Whose word embeddings, those of a decoder too, see such ids.
+        look_up: Gives the vectors (samples, tokens, width) of ids (samples, tokens); of any others too, which
+            are not used.
+    """
     weight = module.get_input_embeddings().weight
     tables = [m for m in module.modules() if isinstance(m, nn.Embedding) and m.weight is weight]
     with ExitStack() as hooks:
         for table in tables:
-            slots = _Slots(vectors)
+            slots = _Slots(look_up)
             hooks.enter_context(_removed(table.register_forward_pre_hook(slots.before)))
             hooks.enter_context(_removed(table.register_forward_hook(slots.after)))
         yield
@@ -49,8 +72,8 @@ def user_tokens(module: PreTrainedModel, vectors: torch.Tensor) -> Iterator[None
 class _Slots:
     """Hooks around one word embedding: ids below 0 go round it."""
 
-    def __init__(self, vectors: torch.Tensor) -> None:
-        self._vectors = vectors
+    def __init__(self, look_up: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self._look_up = look_up
         self._ids = torch.zeros(0)
 
     def before(self, table: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -58,11 +81,8 @@ class _Slots:
         return (self._ids.clamp(min=0), *args[1:])
 
     def after(self, table: nn.Module, args: tuple[Any, ...], found: torch.Tensor) -> torch.Tensor:
-        places = (-1 - self._ids).clamp(min=0)[..., None].expand(-1, -1, found.shape[-1])
-        vectors = self._vectors.to(found.dtype)
-        if len(places) != len(vectors):  # a search for answers has several rows of each sample
-            vectors = vectors.repeat_interleave(len(places) // len(vectors), dim=0)
-        return torch.where((self._ids < 0)[..., None], vectors.gather(1, places), found)
+        ours = self._look_up(self._ids).to(found.dtype)
+        return torch.where((self._ids < 0)[..., None], ours, found)
 
 
 @contextmanager

@@ -16,11 +16,13 @@ import numpy.typing as npt
 from torch import nn
 
 from fedpers.data import Ints
+from fedpers.models.additions import Added
 from fedpers.models.arrays import Arrays, Rows, Trained
 from fedpers.models.encoding import Examples
 from fedpers.models.loading import Model
+from fedpers.models.masked_words import MASKED_WORDS
 
-_MEANING = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+_MEANING = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")  # of a config
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,14 @@ class Words:
     height: int
 
     @staticmethod
-    def of(model: Model, examples: Examples) -> Words | None:
+    def of(model: Model, examples: Examples, *, masked: bool = False) -> Words | None:
         """Returns the words of some texts, or None where the whole table must be trained.
 
         That is where it is frozen, where something else than embeddings reads it (the tied output of a
-        language model), where answers are written in whole words, or where the texts need all of it.
+        language model), where answers are written in whole words or hidden ones guessed, or where the texts
+        need all of it.
         """
-        if examples.answers is not None:
+        if masked or examples.answers is not None:
             return None
         weight = _table(model)
         if not weight.requires_grad or not all(isinstance(m, nn.Embedding) for m in _readers(model, weight)):
@@ -56,9 +59,9 @@ class Words:
         return Words(name, index, len(weight)) if len(index) < len(weight) else None
 
     @staticmethod
-    def of_each(model: Model, parts: Sequence[Examples]) -> list[Words] | None:
+    def of_each(model: Model, parts: Sequence[Examples], *, masked: bool = False) -> list[Words] | None:
         """Returns each device's words, or None where one of them needs the whole table."""
-        found = [Words.of(model, part) for part in parts]
+        found = [Words.of(model, part, masked=masked) for part in parts]
         words = [own for own in found if own is not None]
         return words if len(words) == len(parts) else None
 
@@ -85,12 +88,15 @@ def _table(model: Model) -> nn.Parameter:
 
 
 def _readers(model: Model, weight: nn.Parameter) -> list[nn.Module]:
-    """Returns the modules that hold a parameter."""
-    return [m for m in model.module.modules() if any(p is weight for p in m.parameters(recurse=False))]
+    """Returns the modules that hold a parameter, but for the head that guesses hidden words."""
+    named = ((name, m) for name, m in model.module.named_modules() if name.partition(".")[0] != MASKED_WORDS)
+    return [m for _, m in named if any(p is weight for p in m.parameters(recurse=False))]
 
 
 def _last_meaning(model: Model) -> int:
     """Returns the highest id that a model's own code compares its input with, such as padding."""
-    ids = [model.tokenizer.pad_token_id, *(getattr(model.module.config, name, None) for name in _MEANING)]
+    added = chain.from_iterable(part.looks_for for part in model.module.children() if isinstance(part, Added))
+    named = (getattr(model.module.config, name, None) for name in _MEANING)
+    ids = [model.tokenizer.pad_token_id, *added, *named]
     flat = chain.from_iterable(value if isinstance(value, list) else [value] for value in ids)
     return max(int(value) for value in flat if value is not None)

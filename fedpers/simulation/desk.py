@@ -65,7 +65,7 @@ class Desk:
         """Returns the clients as Flower nodes that train."""
         settings, population = self.setup.settings, self.setup.population
         federation, asked = settings.federation, self.setup.method.phases[phase]
-        people = population.clients if asked.people == "clients" else population.public
+        people = asked.persons(population)
         grid = CohortGrid(
             self.crew,
             people,

@@ -104,6 +104,9 @@ def train_centrally(setup: Setup, epochs: int, report: Reporter) -> Outcome:
 def _run_phase(desk: Desk, number: int, phase: Phase, start: Mark | None, checkpoints: Path | None) -> None:
     """Runs a phase, from its beginning or from where a checkpoint left it."""
     settings = desk.setup.settings
+    if phase.people == "held-out" and not len(desk.setup.population.held_out):
+        desk.leave(number, None)
+        return
     strategy = phase.strategy(desk.setup.server)
     after = 0
     if start is not None and start.phase == number:

@@ -59,7 +59,8 @@ def lay_out(settings: Settings, build: Build) -> tuple[Method, Population, Model
     texts = _vocabulary_texts(population, writes)
     classes = population.people.classes if population.answer == "class" else ()
     head: Head = "words" if writes else "classes"
-    return method, population, specify(settings.model, classes, settings.run.seed, texts, head)
+    spec = specify(settings.model, classes, settings.run.seed, texts, head, method.additions)
+    return method, population, spec
 
 
 def prepare(settings: Settings, build: Build, report: Reporter, *, resume: bool = False) -> Setup:
@@ -171,7 +172,9 @@ def _cohort_size(settings: Settings, phase: Phase, population: Population, model
     """Returns how many devices train in one pass; the number of workers has no say in it."""
     seed, memory = settings.run.seed, settings.engine.cohort_memory * 1e9
     first_state = phase.client.enrol(model, population, seed)
-    people = population.clients if phase.people == "clients" else population.public
+    people = phase.persons(population)
+    if not len(people):
+        return 1
     sampled = min(phase.sampled or len(people), len(people))
     most = _SENDING
     if phase.plan is not None:

@@ -2,7 +2,18 @@
 
 from fedpers.strategies.cloud import Cloud, Silence
 from fedpers.strategies.flower import AVERAGING, averages, make, make_for_task
+from fedpers.strategies.partly import Partly
 from fedpers.strategies.task_base import TaskBase
 from fedpers.strategies.task_federation import TaskFederation
 
-__all__ = ["AVERAGING", "Cloud", "Silence", "TaskBase", "TaskFederation", "averages", "make", "make_for_task"]
+__all__ = [
+    "AVERAGING",
+    "Cloud",
+    "Partly",
+    "Silence",
+    "TaskBase",
+    "TaskFederation",
+    "averages",
+    "make",
+    "make_for_task",
+]

@@ -15,6 +15,7 @@ from fedpers.errors import unknown
 from fedpers.method import Server
 from fedpers.models.adapters import Adapter
 from fedpers.settings import FederationSettings
+from fedpers.strategies.partly import Partly
 from fedpers.strategies.schedule import SCHEDULES, Scheduled
 from fedpers.strategies.task_federation import TaskFederation
 
@@ -87,6 +88,6 @@ def averages(strategy: Strategy) -> bool:
 
     True for Flower's own classes only, with or without a schedule: a subclass may look at every reply.
     """
-    while isinstance(strategy, Scheduled | TaskFederation):
+    while isinstance(strategy, Scheduled | TaskFederation | Partly):
         strategy = strategy.inner
     return type(strategy) in AVERAGING

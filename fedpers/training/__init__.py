@@ -1,6 +1,6 @@
 """Local training: how, many devices in one pass, and prediction."""
 
-from fedpers.training.fit import fit, fit_devices, fit_epoch
+from fedpers.training.fit import Memory, fit, fit_devices, fit_epoch
 from fedpers.training.plan import Pass, Plan
 from fedpers.training.prediction import Answers, Floats, answer, logits, predict
 from fedpers.training.room import devices_at_once
@@ -10,6 +10,7 @@ from fedpers.training.writing import choose, write
 __all__ = [
     "Answers",
     "Floats",
+    "Memory",
     "Moments",
     "Pass",
     "Personal",

@@ -9,12 +9,15 @@ from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from fedpers.errors import FedpersError
 from fedpers.models import Arrays, Examples, Model, Trained, Words
 from fedpers.models.adapters import Adapter
 from fedpers.training.plan import Pass, Plan
 from fedpers.training.stack import Moments, Personal, Taken, Tensors, stacked, train
+
+Memory = dict[str, npt.NDArray[np.generic]]  # an optimizer's, by the parameter's name and its own
 
 
 def fit(model: Model, examples: Examples, plan: Plan, draw: np.random.Generator) -> Iterator[Pass]:
@@ -79,6 +82,7 @@ def fit_devices(
     plan: Plan,
     draws: Sequence[np.random.Generator],
     personal: Personal | None = None,
+    memories: Sequence[Memory] | None = None,
 ) -> list[tuple[Trained, list[Pass]]]:
     """Trains the model for several devices in one pass, each from its own parameters to the plan's end.
 
@@ -87,13 +91,16 @@ def fit_devices(
     are trained and returned.
 
     Args:
-        model: The model, which stays as it is; all parameters that require a gradient are trained.
-        starts: Each device's parameters.
+        model: The model, which stays as it is.
+        starts: Each device's parameters by name: those that are trained, and what else is the device's own;
+            all others are the model's.
         parts: Each device's samples, at least one.
         plan: How each trains.
         draws: Each device's order of the samples, dropout and user embeddings.
         personal: If given, the model is frozen, and the devices' parameters are those of their distributions
             of user embeddings, or of their adapters; samples have the user tokens that these need.
+        memories: What each device's optimizer remembers of earlier training, brought up to date in place;
+            without them it starts afresh.
 
     Returns:
         What each device learned, and its epochs.
@@ -101,15 +108,15 @@ def fit_devices(
     Raises:
         FedpersError: A loss is not finite.
     """
-    if personal is not None:
-        with _frozen(model):
-            return [*_fit_stack(model, starts, parts, plan, draws, personal)]
-    words = Words.of_each(model, parts) if plan.weight_decay == 0 else None
-    if words is None:
-        return [*_fit_stack(model, starts, parts, plan, draws)]
-    narrow = [own.narrow(start) for own, start in zip(words, starts, strict=True)]
-    texts = [own.renumber(part) for own, part in zip(words, parts, strict=True)]
-    fitted = _fit_stack(model, narrow, texts, plan, draws)
+    words = None
+    if personal is None and memories is None and plan.weight_decay == 0:
+        words = Words.of_each(model, parts, masked=plan.masking is not None)
+    with _frozen(model):
+        if words is None or words[0].table not in starts[0]:
+            return [*_fit_stack(model, starts, parts, plan, draws, personal, memories)]
+        narrow = [own.narrow(start) for own, start in zip(words, starts, strict=True)]
+        texts = [own.renumber(part) for own, part in zip(words, parts, strict=True)]
+        fitted = _fit_stack(model, narrow, texts, plan, draws)
     return [
         (own.trained(arrays, start), passes)
         for own, start, (arrays, passes) in zip(words, narrow, fitted, strict=True)
@@ -123,15 +130,21 @@ def _fit_stack(
     plan: Plan,
     draws: Sequence[np.random.Generator],
     personal: Personal | None = None,
+    memories: Sequence[Memory] | None = None,
 ) -> list[tuple[Arrays, list[Pass]]]:
     """Trains devices as a stack and returns each one's parameters, as high as the highest, and epochs."""
     # Longest first, so that those that still train are the first ones of the stack.
     order = sorted(range(len(parts)), key=lambda k: -plan.all_steps(len(parts[k])))
     stack = stacked([starts[k] for k in order], model.module.device)
     taken: list[list[Taken]] = [[] for _ in parts]
-    for step in train(model, stack, [parts[k] for k in order], plan, [draws[k] for k in order], personal):
+    own = [memories[k] for k in order] if memories else []
+    moments = _moments_of(own, stack) if memories else None
+    texts, chances = [parts[k] for k in order], [draws[k] for k in order]
+    for step in train(model, stack, texts, plan, chances, personal, moments):
         for place, one in enumerate(step):
             taken[order[place]].append(one)
+    if moments is not None:
+        _remember(own, stack, moments)
     fitted = []
     for k, place in enumerate(np.argsort(order)):
         arrays = {name: tensor[place].cpu().numpy().copy() for name, tensor in stack.items()}
@@ -140,6 +153,35 @@ def _fit_stack(
             (arrays, [_passed(taken[k][i : i + batches]) for i in range(0, len(taken[k]), batches)])
         )
     return fitted
+
+
+def _moments_of(memories: Sequence[Memory], stack: Tensors) -> Moments:
+    """Returns what devices' optimizers remember, by the number of each parameter of each device."""
+    together = len(memories) == 1  # then a stack of one is what the optimizer has
+    moments: Moments = {}
+    for device, memory in enumerate(memories):
+        for number, (name, tensor) in enumerate(stack.items(), start=device * len(stack)):
+            shape = tensor.shape if together else tensor.shape[1:]
+            moments[number] = {
+                path.removeprefix(f"{name}/"): _restored(array, shape)
+                for path, array in memory.items()
+                if path.startswith(f"{name}/")
+            }
+    return moments
+
+
+def _restored(array: npt.NDArray[np.generic], shape: torch.Size) -> torch.Tensor:
+    tensor = torch.tensor(np.asarray(array))
+    return tensor.view(shape) if tensor.dim() else tensor
+
+
+def _remember(memories: Sequence[Memory], stack: Tensors, moments: Moments) -> None:
+    """Writes what the optimizers remember back to each device's memory."""
+    for device, memory in enumerate(memories):
+        for number, (name, tensor) in enumerate(stack.items(), start=device * len(stack)):
+            for key, value in moments[number].items():
+                array = value.view(tensor.shape[1:]) if value.dim() else value
+                memory[f"{name}/{key}"] = array.cpu().numpy().copy()
 
 
 @contextmanager

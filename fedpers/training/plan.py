@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from fedpers.models import Masking
 from fedpers.settings import CentralSettings, LocalSettings
 
 
@@ -27,6 +28,9 @@ class Plan:
         micro_batch: Samples of a device's step that go through the model at once, or None for all.
         shuffled: Whether every pass has an order of its own; without, samples come as they are given.
         radius: Farthest, in L2 norm, that a device's parameters may come from where they started, or None.
+        masking: How words are hidden, for a model that is to guess them instead of answering; or None.
+        frozen: Groups of parameters (see `fedpers.models.groups_of`) that stay as they are.
+        factors: What the rate is multiplied by for some groups of parameters.
     """
 
     optimizer: Literal["sgd", "adam", "adamw"]
@@ -41,6 +45,9 @@ class Plan:
     micro_batch: int | None = None
     radius: float | None = None
     shuffled: bool = True
+    masking: Masking | None = None
+    frozen: tuple[str, ...] = ()
+    factors: tuple[tuple[str, float], ...] = ()
 
     @staticmethod
     def local(settings: LocalSettings) -> Plan:

@@ -28,8 +28,7 @@ def logits(model: Model, examples: Examples) -> Floats:
         for start in range(0, len(examples), _TOGETHER):
             rows = by_length[start : start + _TOGETHER]
             batch = batch_of(model, [(examples, rows)])
-            read = batch.ids, batch.mask, batch.vectors, batch.labels, batch.places
-            scores[rows] = reader(*(part[0] for part in read))[:, 0].float().cpu().numpy()
+            scores[rows] = reader(batch.inputs.of(0))[:, 0].float().cpu().numpy()
     return scores
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,17 @@ from torch.nn import functional
 
 from fedpers import seeds
 from fedpers.data import Ints
-from fedpers.models import Batch, Examples, Family, KeyedDropout, Model, collate
+from fedpers.models import (
+    Batch,
+    Examples,
+    Family,
+    Inputs,
+    KeyedDropout,
+    Model,
+    collate,
+    groups_of,
+    hide_words,
+)
 from fedpers.models.adapters import Adapter, Dropout, Lora
 from fedpers.models.dropout import kept
 from fedpers.training.plan import Plan
@@ -59,7 +70,8 @@ def train(
 
     Args:
         model: What is mapped over the stack.
-        stack: Trainable parameters by name (devices, ...), devices with more steps first.
+        stack: Parameters by name (devices, ...), devices with more steps first; those of a group that the
+            plan has frozen are read only.
         parts: Each device's samples.
         plan: How each trains.
         draws: Each device's order of the samples, dropout and user embeddings.
@@ -69,15 +81,21 @@ def train(
     """
     steps = [plan.all_steps(len(part)) for part in parts]
     feeds = [_feed(len(part), plan, draw) for part, draw in zip(parts, draws, strict=True)]
-    optimizers = _Optimizers(stack, plan, steps, {} if moments is None else moments)
-    losses_of = _losses_of(model, personal)
-    start = {name: tensor.clone() for name, tensor in stack.items()} if plan.radius else {}
+    groups = groups_of(model.module)
+    moving = {name: tensor for name, tensor in stack.items() if groups.get(name) not in plan.frozen}
+    factors = [dict(plan.factors).get(groups.get(name, ""), 1.0) for name in moving]
+    optimizers = _Optimizers(moving, factors, plan, steps, moments)
+    losses_of = _losses_of(model, personal, plan)
+    start = {name: tensor.clone() for name, tensor in moving.items()} if plan.radius else {}
     for step in range(after, steps[0]):
         counts = [count for count in steps if count > step]
         rows, keys = zip(*(next(feed) for feed in feeds[: len(counts)]), strict=True)
         batch = batch_of(model, list(zip(parts, rows, strict=False)))
-        present = {name: tensor[: len(counts)] for name, tensor in stack.items()}
-        losses, gradients = losses_of.gradients(present, batch, keys, plan.micro_batch)
+        if plan.masking is not None:
+            batch = hide_words(batch, model, plan.masking, keys)
+        present = {name: tensor[: len(counts)] for name, tensor in moving.items()}
+        read = {name: tensor[: len(counts)] for name, tensor in stack.items() if name not in moving}
+        losses, gradients = losses_of.gradients(present, read, batch, keys)
         rates = [plan.rate(step, count) for count in counts]
         optimizers.step(gradients, rates)
         if plan.radius is not None:
@@ -99,24 +117,34 @@ def _feed(examples: int, plan: Plan, draw: np.random.Generator) -> Iterator[tupl
 class _Losses:
     """The mean loss of every device of a stack, and its gradient."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, plan: Plan) -> None:
         self._model = model
-        self._reader = model.reader()
+        self._reader = model.reader(masked=plan.masking is not None)
+        self._micro_batch = plan.micro_batch
 
     def gradients(
-        self, stack: Tensors, batch: Batch, keys: Sequence[int], micro_batch: int | None
+        self, stack: Tensors, fixed: Tensors, batch: Batch, keys: Sequence[int]
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Returns the losses (devices,), and the gradients of their sum in the order of the stack."""
+        """Returns the losses (devices,), and the gradients of their sum in the order of the stack.
+
+        Args:
+            stack: The parameters that move (devices, ...).
+            fixed: Further parameters of each device (devices, ...).
+            batch: The samples of the step.
+            keys: Each device's key for its dropout.
+        """
         self._prepare(batch, keys)
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in stack.items()}
         key = torch.tensor(keys, dtype=torch.int64, device=batch.ids.device).to(torch.int32)
         samples = batch.labels.shape[1]
-        size = micro_batch or samples
+        size = self._micro_batch or samples
         total = torch.zeros(len(keys), device=batch.ids.device)
         sums: list[torch.Tensor] = []
         for first in range(0, samples, size):
-            losses = self._losses(leaves, batch.samples(first, first + size), key, first)
-            gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
+            losses = self._losses({**leaves, **fixed}, batch.samples(first, first + size), key, first)
+            gradients = torch.autograd.grad(
+                losses.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True
+            )
             sums = [sum + own for sum, own in zip(sums, gradients, strict=True)] if first else [*gradients]
             total += losses.detach()
         return total, sums
@@ -125,28 +153,23 @@ class _Losses:
         """Gets ready for a batch, before its pieces go through the model."""
         self._model.module.train()
 
-    def _losses(self, leaves: Tensors, batch: Batch, keys: torch.Tensor, first: int) -> torch.Tensor:
-        def loss(
-            own: Tensors,
-            key: torch.Tensor,
-            ids: torch.Tensor,
-            mask: torch.Tensor,
-            vectors: torch.Tensor,
-            labels: torch.Tensor,
-            places: torch.Tensor,
-            weights: torch.Tensor,
-        ) -> torch.Tensor:
+    def _losses(self, own: Tensors, batch: Batch, keys: torch.Tensor, first: int) -> torch.Tensor:
+        def loss(own: Tensors, key: torch.Tensor, inputs: Inputs, weights: torch.Tensor) -> torch.Tensor:
             named = {f"module.{name}": tensor for name, tensor in own.items()}
             with KeyedDropout(key, first):
-                scores = functional_call(self._reader, named, (ids, mask, vectors, labels, places))
-            return (_entropy(scores, labels) * weights).sum()
+                scores = functional_call(self._reader, named, (inputs,))
+            return (_entropy(scores, inputs.labels) * weights).sum()
 
-        data = keys, batch.ids, batch.mask, batch.vectors, batch.labels, batch.places, batch.weights
         with seeds.torch_stream(0), self._model.autocast():
             if len(keys) == 1 or not self._model.stackable:  # the same without what mapping costs
-                return torch.stack([loss(*device) for device in _apart(leaves, data)])
+                apart = (
+                    loss(_of(own, k), keys[k], batch.inputs.of(k), batch.weights[k]) for k in range(len(keys))
+                )
+                return torch.stack([*apart])
             with _padding_as_it_is(self._model.module):
-                losses: torch.Tensor = torch.vmap(loss, randomness="same")(leaves, *data)
+                losses: torch.Tensor = torch.vmap(loss, randomness="same")(
+                    own, keys, batch.inputs, batch.weights
+                )
             return losses
 
 
@@ -156,8 +179,8 @@ class _FrozenLosses(_Losses):
     All devices' samples go through the model as one batch. Its dropout is off: it is a fixed function here.
     """
 
-    def __init__(self, model: Model) -> None:
-        super().__init__(model)
+    def __init__(self, model: Model, plan: Plan) -> None:
+        super().__init__(model, plan)
         self._counts: list[int] = []
         self._keys: Sequence[int] = ()
 
@@ -175,21 +198,20 @@ class _FrozenLosses(_Losses):
         self._counts = [int(count) for count in (batch.weights[..., 0] > 0).sum(dim=1)]
         self._keys = keys
 
-    def _losses(self, leaves: Tensors, batch: Batch, keys: torch.Tensor, first: int) -> torch.Tensor:
-        vectors, block = self._read(leaves, batch, keys, first)
+    def _losses(self, own: Tensors, batch: Batch, keys: torch.Tensor, first: int) -> torch.Tensor:
+        vectors, block = self._read(own, batch, keys, first)
         with self._model.autocast(), block:
-            read = batch.ids, batch.mask, vectors, batch.labels, batch.places
-            scores = self._reader(*(part.flatten(0, 1) for part in read))
+            scores = self._reader(batch.inputs._replace(vectors=vectors).flat())
         each = _entropy(scores, batch.labels.flatten(0, 1)).view_as(batch.weights)
         losses = (each * batch.weights).sum(dim=(1, 2))
-        return losses if first else losses + self._penalty(leaves)
+        return losses if first else losses + self._penalty(own)
 
 
 class _DrawnLosses(_FrozenLosses):
     """Of distributions of user embeddings, of which every sample has a fresh draw."""
 
-    def __init__(self, model: Model, family: Family) -> None:
-        super().__init__(model)
+    def __init__(self, model: Model, family: Family, plan: Plan) -> None:
+        super().__init__(model, plan)
         self._family = family
 
     def _read(
@@ -206,8 +228,8 @@ class _DrawnLosses(_FrozenLosses):
 class _AdaptedLosses(_FrozenLosses):
     """Of adapters within the model."""
 
-    def __init__(self, model: Model, adapter: Adapter) -> None:
-        super().__init__(model)
+    def __init__(self, model: Model, adapter: Adapter, plan: Plan) -> None:
+        super().__init__(model, plan)
         self._adapter = adapter
 
     def _read(
@@ -247,10 +269,11 @@ def _padding_as_it_is(module: nn.Module) -> Iterator[None]:
         yield
 
 
-def _losses_of(model: Model, personal: Personal | None) -> _Losses:
+def _losses_of(model: Model, personal: Personal | None, plan: Plan) -> _Losses:
     if personal is None:
-        return _Losses(model)
-    return _DrawnLosses(model, personal) if isinstance(personal, Family) else _AdaptedLosses(model, personal)
+        return _Losses(model, plan)
+    kind = _DrawnLosses if isinstance(personal, Family) else _AdaptedLosses
+    return kind(model, personal, plan)  # type: ignore[arg-type]  # the kind is chosen by it
 
 
 def _entropy(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -269,12 +292,10 @@ def _project(stack: Tensors, start: Tensors, radius: float) -> None:
         tensor.copy_(start[name][: len(tensor)] + own * apart[name])
 
 
-def _apart(stack: Tensors, data: Sequence[torch.Tensor]) -> Iterator[tuple[Any, ...]]:
-    """Gives each device's own parameters and data."""
-    for k in range(len(data[0])):
-        # Where there is only one, its gradient then is a view of the stack's and no copy.
-        own = {name: t.squeeze(0) if len(t) == 1 else t[k] for name, t in stack.items()}
-        yield own, *(part[k] for part in data)
+def _of(stack: Tensors, k: int) -> Tensors:
+    """Returns one device's own parameters."""
+    # Where there is only one, its gradient then is a view of the stack's and no copy.
+    return {name: t.squeeze(0) if len(t) == 1 else t[k] for name, t in stack.items()}
 
 
 class _Optimizers:
@@ -284,11 +305,24 @@ class _Optimizers:
     these optimizers move each number by itself.
     """
 
-    def __init__(self, stack: Tensors, plan: Plan, steps: Sequence[int], moments: Moments) -> None:
+    def __init__(
+        self,
+        stack: Tensors,
+        factors: Sequence[float],
+        plan: Plan,
+        steps: Sequence[int],
+        moments: Moments | None,
+    ) -> None:
         self._clip = plan.clip
-        self._as_one = plan.clip is None and len(set(steps)) == 1
+        alone = moments is None or len(steps) == 1  # else each device has moments of its own
+        self._as_one = plan.clip is None and len(set(steps)) == 1 and alone
         self._parts = self._cut(list(stack.values()))
-        groups = [{"params": part} for part in self._parts]
+        self._factors = sorted(set(factors))
+        groups = [
+            {"params": [tensor for tensor, own in zip(part, factors, strict=True) if own == factor]}
+            for part in self._parts
+            for factor in self._factors
+        ]
         decay = plan.weight_decay
         self._optimizer: torch.optim.Optimizer
         if plan.optimizer == "sgd":
@@ -301,7 +335,7 @@ class _Optimizers:
         flat = [tensor for part in self._parts for tensor in part]
         for number, tensor in enumerate(flat):
             # torch fills in what is new here at the first step, and changes it in place from then on.
-            self._optimizer.state[tensor] = moments.setdefault(number, {})
+            self._optimizer.state[tensor] = {} if moments is None else moments.setdefault(number, {})
 
     def step(self, gradients: Sequence[torch.Tensor], rates: Sequence[float]) -> None:
         """Moves the first devices of the stack, each by its own gradients at its own rate."""
@@ -315,8 +349,10 @@ class _Optimizers:
         for part in self._parts[len(moving) :]:  # these have come to their end
             for tensor in part:
                 tensor.grad = None
-        for group, rate in zip(self._optimizer.param_groups, rates, strict=False):
-            group["lr"] = rate
+        for group, (rate, factor) in zip(
+            self._optimizer.param_groups, product(rates, self._factors), strict=False
+        ):
+            group["lr"] = rate * factor
         self._optimizer.step()
 
     def _cut(self, tensors: list[torch.Tensor]) -> list[list[torch.Tensor]]:

@@ -65,8 +65,7 @@ def choose(model: Model, examples: Examples, choices: Sequence[str], using: Usin
         repeated = np.repeat(rows, len(choices))
         batch = batch_of(model, [(_with_each(model, examples, rows, answers), np.arange(len(repeated)))])
         with torch.inference_mode(), model.autocast(), using(repeated) if using else nullcontext():
-            read = batch.ids, batch.mask, batch.vectors, batch.labels, batch.places
-            scores = reader(*(part[0] for part in read)).float().log_softmax(dim=-1)
+            scores = reader(batch.inputs.of(0)).float().log_softmax(dim=-1)
         each = scores.gather(2, batch.labels[0][..., None])[..., 0] * (batch.weights[0] > 0)
         likely[rows] = each.sum(dim=1).view(len(rows), len(choices)).cpu().numpy()
     found: Ints = likely.argmax(axis=1)

@@ -109,10 +109,9 @@ def loss(client: PersonalModule, asked: Device, state: State) -> float:
         path.partition("/")[2]: torch.from_numpy(np.asarray(a, np.float32))[None] for path, a in state.items()
     }
     written: Callable[..., torch.Tensor] = model.reader()
-    read = batch.ids, batch.mask, batch.vectors, batch.labels, batch.places
     owners = torch.zeros(len(examples), dtype=torch.int64)
     with torch.inference_mode(), client.adapter.applied(model.module, theta, owners):
-        scores = written(*(part[0] for part in read)).log_softmax(dim=-1)
+        scores = written(batch.inputs.of(0)).log_softmax(dim=-1)
     each = scores.gather(2, batch.labels[0][..., None])[..., 0]
     return -float((each * batch.weights[0]).sum())
 

@@ -25,7 +25,7 @@ from transformers import (
     T5Config,
 )
 
-from fedpers.models import Model
+from fedpers.models import Inputs, Model
 from fedpers.models.bpe import bpe_tokenizer, train_bpe
 from fedpers.models.reading import Writer, takes_masks, writes
 
@@ -107,6 +107,11 @@ def padded(samples: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     return ids, mask
 
 
+def inputs(ids: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor, places: torch.Tensor) -> Inputs:
+    """Returns what a model reads of texts without user tokens."""
+    return Inputs(ids, mask, torch.zeros(len(ids), 0, 0), labels, places, torch.zeros(len(ids)).long())
+
+
 def scored(
     module: PreTrainedModel, samples: list[list[int]], answers: list[list[int]], *, own_mask: bool = False
 ) -> list[torch.Tensor]:
@@ -116,7 +121,7 @@ def scored(
     lengths, longest = mask.sum(dim=1, keepdim=True), answered.sum(dim=1, keepdim=True)
     places = (lengths - longest + torch.arange(labels.shape[1])) * answered
     with torch.inference_mode():
-        found = Writer(module, own_mask=own_mask)(ids, mask, None, labels, places)
+        found = Writer(module, own_mask=own_mask)(inputs(ids, mask, labels, places))
     return [scores[: len(answer)] for scores, answer in zip(found, answers, strict=True)]
 
 
@@ -157,9 +162,9 @@ def test_what_stands_in_the_padding_does_not_matter(kind: str) -> None:
     ids, mask = padded(texts([9, 5]))
     labels, places = torch.tensor([[5, 6], [7, 8]]), torch.tensor([[7, 8], [3, 4]])
     with torch.inference_mode():
-        expected = Writer(module)(ids, mask, None, labels, places)
+        expected = Writer(module)(inputs(ids, mask, labels, places))
         ids[1, 5:] = torch.tensor([40, 41, 42, 43])
-        torch.testing.assert_close(Writer(module)(ids, mask, None, labels, places), expected)
+        torch.testing.assert_close(Writer(module)(inputs(ids, mask, labels, places)), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -182,7 +187,7 @@ def test_a_reader_is_mapped_over_devices_of_their_own_weights(kind: str) -> None
 
     def read(weights: dict[str, torch.Tensor], ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         named = {f"module.{name}": weight for name, weight in weights.items()}
-        scores = functional_call(reader, named, (ids[None], mask, None, labels[None], places))
+        scores = functional_call(reader, named, (inputs(ids[None], mask, labels[None], places),))
         assert isinstance(scores, torch.Tensor)
         return scores[0]
 

@@ -121,9 +121,7 @@ def test_the_loss_is_transformers_own_also_beside_a_longer_sample(kind: str) -> 
     assert examples.answers is not None
     batch = batch_of(model, [(examples, np.arange(2))])
     with torch.inference_mode():
-        scores = model.reader()(
-            batch.ids[0], batch.mask[0], batch.vectors[0], batch.labels[0], batch.places[0]
-        )
+        scores = model.reader()(batch.inputs.of(0))
     for row, answer in enumerate(examples.answers):
         found = torch.nn.functional.cross_entropy(scores[row, : len(answer)], torch.tensor(answer))
         torch.testing.assert_close(found, own_loss(model, texts[row], answer), rtol=1e-5, atol=1e-5)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedpers.models import Examples, Model, Vectors
+from fedpers.models import Examples, Inputs, Model, Vectors
 from fedpers.models.user_tokens import user_tokens
 from fedpers.training import logits
 from fedpers.training.prediction import Floats
@@ -176,6 +176,6 @@ def test_vectors_get_gradients_and_only_where_they_stand() -> None:
     model = loud("bert")
     vectors = torch.from_numpy(drawn(model, 2)).requires_grad_()
     ids = torch.tensor([[-1, 5, 6], [5, -2, 6], [5, 6, 7]])
-    scores = model.reader()(ids, torch.ones_like(ids), vectors, ids, ids)[:, 0]
+    scores = model.reader()(Inputs(ids, torch.ones_like(ids), vectors, ids, ids, ids[:, 0]))[:, 0]
     [gradient] = torch.autograd.grad(scores[:, 0].sum(), [vectors])
     assert (gradient.abs().sum(dim=2) > 0).tolist() == [[True, False], [False, True], [False, False]]

@@ -75,16 +75,15 @@ def scores(arrays: Arrays, theta: Arrays | None = None) -> torch.Tensor:
     model, examples = load(setup().spec), public_examples()
     insert(model.module, arrays)
     batch = batch_of(model, [(examples, np.arange(len(examples)))])
-    read = batch.ids, batch.mask, batch.vectors, batch.labels, batch.places
     written: Callable[..., torch.Tensor] = model.reader()
     model.module.train(False)
     with torch.inference_mode():
         if theta is None:
-            return written(*(part[0] for part in read))
+            return written(batch.inputs.of(0))
         stack = {name: torch.from_numpy(array)[None] for name, array in theta.items()}
         owners = torch.zeros(len(examples), dtype=torch.int64)
         with LORA.applied(model.module, stack, owners):
-            return written(*(part[0] for part in read))
+            return written(batch.inputs.of(0))
 
 
 # What it trains
