@@ -179,6 +179,8 @@ class Phase:
         people: Whose devices take part; a phase of held-out people is left out where there are none.
         part: Which of their texts they train on.
         against: The phase whose scores its own are compared with; without one no phase's scores are.
+        central: How everyone's pooled texts are trained on instead, as the control; its epochs are the
+            caller's. None where devices send nothing to average, and the control works as the phase does.
     """
 
     name: str
@@ -193,6 +195,7 @@ class Phase:
     people: Literal["clients", "public", "held-out"] = "clients"
     part: Part = "train"
     against: str | None = None
+    central: Plan | None = None
 
     def persons(self, population: Population) -> Ints:
         """Returns the numbers of the people whose devices take part."""
@@ -223,6 +226,7 @@ def federated(
         Plan.local(settings.local),
         sampled=federation.clients_per_round,
         eval_every=federation.eval_every,
+        central=Plan.central(settings.central, 1),
     )
 
 
@@ -233,8 +237,6 @@ class Method:
     Attributes:
         name: The method's name.
         phases: The phases, in order.
-        has_central: Whether training on everyone's pooled texts, encoded as its last client does, is a
-            control; it is none where the server pools anonymous records anyway.
         has_base: Whether the model is trained on the public people's text before the first phase.
         writes: Whether it needs a language model, whatever is predicted.
         owned: Whether people's states are theirs for good, and kept with the run.
@@ -243,7 +245,6 @@ class Method:
 
     name: str
     phases: tuple[Phase, ...]
-    has_central: bool = True
     has_base: bool = True
     writes: bool = False
     owned: bool = False
@@ -251,5 +252,13 @@ class Method:
 
     @property
     def client(self) -> Client:
-        """The client that predicts, and whose encoding the central control uses."""
+        """The client that predicts."""
         return self.phases[-1].client
+
+    @property
+    def has_central(self) -> bool:
+        """Whether training on everyone's pooled texts is a control of it.
+
+        It is none where the server pools anonymous records anyway, or devices learn from nobody.
+        """
+        return any(phase.central is not None for phase in self.phases)

@@ -42,7 +42,7 @@ from safetensors.numpy import load_file, save_file
 from fedpers.data import People
 from fedpers.errors import InputError, StoppedError
 from fedpers.evaluation import Scores
-from fedpers.models import Arrays, ModelSpec, insert, load
+from fedpers.models import Arrays, ModelSpec, detach, insert, load
 from fedpers.records import Crossing, Records
 from fedpers.settings import Settings
 
@@ -60,6 +60,7 @@ _LIBRARIES = (
 )
 _DEFAULT_PARENT = Path("runs")
 _SETTINGS, _VERSIONS, _RESULT = "settings.json", "versions.json", "result.json"
+_ADDITIONS = "additions.safetensors"
 _RECEIVED, _PRIVATE, _STAGES = "received.safetensors", "private.safetensors", "stages.safetensors"
 
 
@@ -149,10 +150,17 @@ def write_people(
 
 
 def write_model(folder: Path, spec: ModelSpec, arrays: Arrays) -> None:
-    """Saves parameters, config and tokenizer into a folder, so that transformers' Auto classes load them."""
+    """Saves parameters, config and tokenizer into a folder, so that transformers' Auto classes load them.
+
+    What a method added to the model is written beside it, under the names that the parameters have here.
+    """
     model = load(spec)
     insert(model.module, arrays)
+    detach(model.module)
     model.module.save_pretrained(folder)
+    plain = {name for name, _ in model.module.named_parameters()}
+    if added := {name: np.ascontiguousarray(a) for name, a in arrays.items() if name not in plain}:
+        save_file(added, folder / _ADDITIONS)
     model.tokenizer.save_pretrained(folder)
 
 

@@ -82,7 +82,7 @@ def build(settings: Settings) -> Method:
             Phase("fit", DistributionFit(tokens, fit), lambda server: Silence(), 1, fit, frozen=True)
         )
     phases.append(_uploading("cloud", settings, own, tokens, own.cloud_epochs))
-    return Method("idfree", tuple(phases), has_central=False)
+    return Method("idfree", tuple(phases))
 
 
 def family_of(own: Own) -> Family:

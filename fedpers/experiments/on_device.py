@@ -28,8 +28,15 @@ class Own(Section):
 
 def build(settings: Settings) -> Method:
     """Returns the method: central model, then everyone for themselves."""
-    own = settings.of(Own, "on_device")
-    plan = Plan(
+    plan = plan_of(settings.of(Own, "on_device"))
+    tuning = Phase("tuning", OnDevice(plan), lambda server: Silence(), 1, plan)
+    central = idfree.central_phase(settings, settings.of(idfree.Own, "idfree"))
+    return Method("on-device", (central, tuning))
+
+
+def plan_of(own: Own) -> Plan:
+    """Returns how a device tunes."""
+    return Plan(
         own.tune_optimizer,
         own.tune_lr,
         own.tune_epochs,
@@ -37,6 +44,3 @@ def build(settings: Settings) -> Method:
         weight_decay=own.tune_weight_decay,
         clip=own.tune_clip,
     )
-    tuning = Phase("tuning", OnDevice(plan), lambda server: Silence(), 1, plan)
-    central = idfree.central_phase(settings, settings.of(idfree.Own, "idfree"))
-    return Method("on-device", (central, tuning), has_central=False)

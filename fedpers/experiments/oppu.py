@@ -114,7 +114,7 @@ def build(settings: Settings) -> Method:
             stands = base if k else _name("base", k, _parts(own)[0])
             for kind in _kinds(own.module):
                 phases.append(_module_phase(settings, own, prompts, kind, _name(kind, k, part), stands))
-    return Method("oppu", tuple(phases), has_central=False, has_base=False, writes=True, owned=True)
+    return Method("oppu", tuple(phases), has_base=False, writes=True, owned=True)
 
 
 def modules_of(own: Own) -> dict[str, str]:

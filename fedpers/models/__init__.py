@@ -1,6 +1,6 @@
 """Models: loading, texts as tokens, parameters as arrays."""
 
-from fedpers.models.additions import Addition, groups_of, owned, rows
+from fedpers.models.additions import Addition, detach, groups_of, owned, rows
 from fedpers.models.arrays import OWN, Arrays, Rows, Trained, digest, extract, finite, insert, shared, whole
 from fedpers.models.dropout import KeyedDropout
 from fedpers.models.encoding import Batch, Examples, Vectors, collate, pool, pool_owned, special_tokens
@@ -59,6 +59,7 @@ __all__ = [
     "Writing",
     "answer_tokens",
     "collate",
+    "detach",
     "digest",
     "encode",
     "extract",

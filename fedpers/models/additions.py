@@ -57,6 +57,12 @@ def reading(module: PreTrainedModel, inputs: Inputs) -> Iterator[None]:
         yield
 
 
+def detach(module: PreTrainedModel) -> None:
+    """Takes away everything that was added to a model."""
+    for name in [name for name, part in module.named_children() if isinstance(part, Added)]:
+        delattr(module, name)
+
+
 def groups_of(module: PreTrainedModel) -> dict[str, str]:
     """Returns the group of each parameter by its name: "encoder", "head", or the addition it is of.
 

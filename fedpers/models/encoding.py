@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from fedpers.data import Ints
-from fedpers.models.inputs import Inputs
+from fedpers.models.inputs import NOBODY, Inputs
 from fedpers.models.loading import Model
 
 Vectors = npt.NDArray[np.float32]
@@ -30,8 +30,8 @@ class Examples:
         answers: Token ids that a language model is to write, one at each sample's last places: a sample ends
             with all of its answer but the last token, which is predicted only. An encoder-decoder's samples
             hold nothing of their answers. None where the answer is a class.
-        owner: Which row of a table of people's own parameters the samples are read with, one for each sample
-            (samples,); None for the first row.
+        owner: Which row of a table of people's own parameters each sample is read with (samples,); None for
+            none of them.
     """
 
     ids: list[list[int]]
@@ -57,7 +57,7 @@ class Batch:
             classifier, which has one answer a sample.
         vectors: What stands in the places of user tokens (devices, samples, user tokens, width).
         owners: The row of a table of people's own parameters that each sample is read with (devices,
-            samples).
+            samples), or `NOBODY`.
     """
 
     ids: torch.Tensor
@@ -125,7 +125,7 @@ def collate(parts: Sequence[tuple[Examples, Ints]], pad_id: int) -> Batch:
     written = [_answers(examples, positions) for examples, positions in parts]
     answered = *shape[:2], max(len(answer) for answers in written for answer in answers)
     labels, places = np.zeros(answered, dtype=np.int64), np.zeros(answered, dtype=np.int64)
-    weights, owners = np.zeros(answered, dtype=np.float32), np.zeros(shape[:2], dtype=np.int64)
+    weights, owners = np.zeros(answered, dtype=np.float32), np.full(shape[:2], NOBODY, dtype=np.int64)
     own = next((examples.vectors for examples, _ in parts if examples.vectors is not None), _NO_VECTORS)
     vectors = np.zeros((*shape[:2], *own.shape[1:]), dtype=np.float32)
     for device, ((examples, positions), samples) in enumerate(zip(parts, chosen, strict=True)):

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import torch
 
+NOBODY = -1  # the owner of a sample that is read with nobody's own parameters
+
 
 class Inputs(NamedTuple):
     """What a model reads: a batch's samples, those of all devices or, within a mapped model, of one.
@@ -16,7 +18,7 @@ class Inputs(NamedTuple):
         vectors: What stands in the places of user tokens (..., samples, user tokens, width).
         labels: What is right (..., samples, answers): a decoder reads those before the one it scores.
         places: The tokens that answers are read off (..., samples, answers).
-        owners: Rows of a table of people's own parameters (..., samples).
+        owners: Rows of a table of people's own parameters (..., samples), or `NOBODY`.
     """
 
     ids: torch.Tensor

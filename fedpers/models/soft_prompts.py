@@ -17,7 +17,6 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import nn
-from torch.nn import functional
 from transformers import PreTrainedModel
 
 from fedpers.models.additions import Added
@@ -87,17 +86,16 @@ class WriterPrompts(Added):
             )
 
     def reading(self, module: PreTrainedModel, inputs: Inputs) -> AbstractContextManager[None]:
-        """Has each sample read with its owner's vectors."""
-        if len(self.own) > len(inputs.owners):
-            found = self.mlp(self.own[inputs.owners])
-        else:  # a row serves several samples
-            found = self.mlp(self.own)[inputs.owners]
+        """Has each sample read with its owner's vectors, and nobody's without any."""
+        owners = inputs.owners.clamp(min=0)
+        several = len(self.own) <= len(owners)  # a row serves several samples
+        found = self.mlp(self.own)[owners] if several else self.mlp(self.own[owners])
         samples, length = found.shape[:2]
         if self._placement == "first":
             return user_tokens(module, found)
         if self._placement == "deep":
             return _deep(module, inputs.ids, found.view(samples, length, self._layers, -1))
-        return _prefixed(module, found.view(samples, length, self._layers, 2, -1))
+        return _prefixed(module, found.view(samples, length, self._layers, 2, -1), inputs.owners >= 0)
 
 
 class _Prefix:
@@ -119,14 +117,21 @@ class _Prefix:
 
 
 @contextmanager
-def _prefixed(module: PreTrainedModel, vectors: torch.Tensor) -> Iterator[None]:
-    """Gives every self-attention further keys and values (samples, length, layers, 2, width) for a while.
+def _prefixed(module: PreTrainedModel, vectors: torch.Tensor, seen: torch.Tensor) -> Iterator[None]:
+    """Gives every self-attention further keys and values for a while.
 
     The text's own positions stay what they are, for a prefix stands in no place.
+
+    Args:
+        module: The encoder.
+        vectors: Keys and values (samples, length, layers, 2, width).
+        seen: Whether a sample has a prefix at all (samples,).
     """
 
     def before(layer: int, named: dict[str, Any]) -> dict[str, Any]:
-        open_ = functional.pad(named["attention_mask"], (vectors.shape[1], 0))
+        text = named["attention_mask"]
+        hidden = torch.where(seen, 0.0, torch.finfo(text.dtype).min).to(text.dtype)[:, None, None, None]
+        open_ = torch.cat([hidden.expand(*text.shape[:3], vectors.shape[1]), text], dim=3)
         prefix = _Prefix(vectors[:, :, layer, 0], vectors[:, :, layer, 1])
         return {**named, "attention_mask": open_, "past_key_values": prefix}
 

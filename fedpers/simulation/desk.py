@@ -201,9 +201,11 @@ class Desk:
         last = len(self.setup.method.phases) - 1
         unseen = None
         if len(population.held_out):
+            met = any(phase.people == "held-out" for phase in self.setup.method.phases)
+            part: Part = "test" if met else "all"  # of who learned something from them, not those texts
             unseen = (
-                self._score(now.best_arrays, population.held_out, "all", last),
-                self._score(now.best_arrays, population.held_out, "all", last, "nobody"),
+                self._score(now.best_arrays, population.held_out, part, last),
+                self._score(now.best_arrays, population.held_out, part, last, "nobody"),
             )
         return Outcome(
             arrays=now.best_arrays,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from torch import nn
+
 from fedpers.engine import (
+    LATEST,
     aside,
     federate,
     quiet,
@@ -17,8 +21,8 @@ from fedpers.engine import (
     recall,
     remind,
 )
-from fedpers.method import Phase
-from fedpers.models import extract, insert, load
+from fedpers.method import Phase, State
+from fedpers.models import extract, insert, load, pool, pool_owned, rows
 from fedpers.report.progress import Reporter
 from fedpers.seeds import stream
 from fedpers.simulation.desk import Desk, desk_of
@@ -75,30 +79,72 @@ def simulate(
 
 
 def train_centrally(setup: Setup, epochs: int, report: Reporter) -> Outcome:
-    """Trains on the clients' pooled texts instead: same people, model, base and encoding."""
-    settings, population = setup.settings, setup.population
-    with desk_of(setup, report) as desk, threads(settings.engine.threads):
-        model = load(setup.spec, settings.engine.device)
-        insert(model.module, setup.base)
-        examples = encode_all(
-            setup.method.client, population, model, population.clients, "train", settings.run.seed
-        )
-        epochs_done = fit(
-            model, examples, Plan.central(settings.central, epochs), stream(settings.run.seed, "central")
-        )
+    """Trains on the clients' pooled texts instead: same people, model, base and encoding.
+
+    Phases whose devices send nothing to average work as they do in a federation.
+
+    Args:
+        setup: What is run.
+        epochs: Over the pooled texts, shared out over the phases by their rounds.
+        report: Where progress goes.
+    """
+    phases = setup.method.phases
+    rounds = sum(phase.rounds for phase in phases if phase.central is not None)
+    with desk_of(setup, report) as desk:
         try:
-            with report.stage("central epochs", epochs) as stage:
-                for passed in epochs_done:
-                    desk.take(extract(model.module), passed.samples, {"train-loss": passed.loss})
-                    stage.advance(desk.check(len(setup.method.phases) - 1))
-                    if (
-                        settings.central.patience
-                        and desk.now.done - desk.now.best >= settings.central.patience
-                    ):
-                        break
+            for number, phase in enumerate(phases):
+                if phase.central is None:
+                    _run_phase(desk, number, phase, None, None)
+                else:
+                    own = max(1, round(epochs * phase.rounds / rounds))
+                    _pool_phase(desk, number, phase, replace(phase.central, epochs=own))
         except KeyboardInterrupt:
             desk.stop()
         return desk.judge()
+
+
+def _pool_phase(desk: Desk, number: int, phase: Phase, plan: Plan) -> None:
+    """Trains on everyone's texts, and everyone's own parameters with the model."""
+    setup, settings = desk.setup, desk.setup.settings
+    population, seed = setup.population, settings.run.seed
+    persons = population.clients.tolist()
+    with threads(settings.engine.threads):
+        model = load(setup.spec, settings.engine.device)
+        insert(model.module, desk.now.arrays)
+        first_state = phase.client.enrol(model, population, seed)
+        kept = dict(desk.crew.states(LATEST))
+        states: list[State] = [{**first_state(person), **kept.get(person, {})} for person in persons]
+        parts = encode_all(phase.client, population, model, population.clients, phase.part, seed)
+        examples = pool_owned(parts) if parts[0].owner is not None else pool(parts)
+        draw = stream(seed, f"central-{number}" if number else "central")
+        best = states
+        with (
+            rows(model.module, states, trained=True) as tables,
+            desk.report.stage(f"central {phase.name} epochs", plan.epochs) as stage,
+        ):
+            for epoch, passed in enumerate(fit(model, examples, plan, draw), start=1):
+                desk.take(extract(model.module), passed.samples, {"train-loss": passed.loss})
+                if tables:
+                    states = _states_of(tables, states)
+                    desk.crew.restore([dict(zip(persons, states, strict=True))], (number, epoch))
+                note = ""
+                if phase.eval_every:
+                    note = desk.check(number)
+                    best = states if desk.now.best == desk.now.done else best
+                stage.advance(note)
+                if settings.central.patience and desk.now.done - desk.now.best >= settings.central.patience:
+                    break
+        if tables and phase.eval_every:
+            desk.crew.restore([dict(zip(persons, best, strict=True))], (number, plan.epochs))
+    desk.leave(number, None)
+
+
+def _states_of(tables: Mapping[str, nn.Parameter], states: Sequence[State]) -> list[State]:
+    """Returns people's states with their rows of some tables."""
+    arrays = {name: table.detach().cpu().numpy().copy() for name, table in tables.items()}
+    return [
+        {**state, **{name: array[row] for name, array in arrays.items()}} for row, state in enumerate(states)
+    ]
 
 
 def _run_phase(desk: Desk, number: int, phase: Phase, start: Mark | None, checkpoints: Path | None) -> None:

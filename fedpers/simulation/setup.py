@@ -11,7 +11,18 @@ import torch
 
 from fedpers.data import Ints, Part, Population, Samples, populate
 from fedpers.method import Client, Device, Enrolment, Method, Phase, Server, device_of
-from fedpers.models import TINY, Arrays, Examples, Head, Model, ModelSpec, extract, load, pool, specify
+from fedpers.models import (
+    TINY,
+    Arrays,
+    Examples,
+    Head,
+    Model,
+    ModelSpec,
+    extract,
+    load,
+    pool,
+    specify,
+)
 from fedpers.report.progress import Reporter
 from fedpers.seeds import stream
 from fedpers.settings import Settings
@@ -96,10 +107,10 @@ def matched_epochs(setup: Setup, samples: int) -> int:
 
 def encode_all(
     client: Client, population: Population, model: Model, persons: Ints, part: Part, seed: int
-) -> Examples:
+) -> list[Examples]:
     """Encodes the texts of many people, each with the state they start with."""
     first_state = client.enrol(model, population, seed)
-    return pool(_encoded(client, first_state, population, model, persons, part))
+    return _encoded(client, first_state, population, model, persons, part)
 
 
 @contextmanager
@@ -150,10 +161,10 @@ def _train_base(
     epochs = settings.central.base_epochs if len(population.public) and method.has_base else 0
     if epochs:
         seed = settings.run.seed
-        examples = encode_all(method.phases[0].client, population, model, population.public, "all", seed)
+        parts = encode_all(method.phases[0].client, population, model, population.public, "all", seed)
         plan = Plan.central(settings.central, epochs)
         with report.stage("base epochs", epochs) as stage:
-            for passed in fit(model, examples, plan, stream(seed, "base")):
+            for passed in fit(model, pool(parts), plan, stream(seed, "base")):
                 stage.advance(f"training loss {passed.loss:.3f}")
     return extract(model.module)
 

@@ -1,0 +1,99 @@
+"""Writer prompts on the device: vectors of a writer's own, which a shared model reads beside each text.
+
+PerPLM (Oba et al., arXiv 2309.07727): model, MLP and heads are shared and averaged; a writer's vectors, and
+what the optimizer remembers of them, stay on the device between rounds. A round first trains the vectors
+with everything else as it was broadcast, then what is shared with the vectors as they are; that they take
+turns is our choice (Pillutla et al., Federated Learning with Partial Model Personalization, ICML 2022, arXiv
+2204.03809: FedAlt). Vectors learn hidden words or the task, as the plans say; either plan may be missing.
+
+UserAdapter (Zhong et al., ACL Findings 2021) is the same with one vector a person and a model that stays as
+it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fedpers.clients.plain import updates_of
+from fedpers.data import Population
+from fedpers.method import Device, Enrolment, Shared, State, Update
+from fedpers.models import OWN, Examples, Model, encode, insert, owned, pool_owned, rows, user_ids
+from fedpers.training import Answers, Memory, Plan, answer, fit_devices
+
+_MEMORY = "memory/"  # before the names of what the optimizer remembers
+
+
+@dataclass(frozen=True)
+class WriterPrompts:
+    """A device whose writer has vectors of their own.
+
+    Attributes:
+        tokens: User tokens that stand in a text for them.
+        shared: How what all share is trained in a round; None sends nothing.
+        own: How the vectors are trained before; None leaves them.
+    """
+
+    tokens: int
+    shared: Plan | None
+    own: Plan | None
+
+    def enrol(self, model: Model, population: Population, seed: int) -> Enrolment:
+        """Gives everyone the same vectors, those of the model's one row."""
+        start: State = {name: p.detach()[0].cpu().numpy() for name, p in owned(model.module).items()}
+        return lambda person: start
+
+    def encode(self, model: Model, device: Device) -> Examples:
+        """Encodes texts, each to be read with a writer's vectors; a stranger's are those all start from."""
+        found = encode(model, device.samples, prefix=user_ids(self.tokens))
+        return replace(found, owner=np.zeros(len(found), dtype=np.int64))
+
+    def train(self, shared: Shared, cohort: Sequence[Device]) -> tuple[list[Update], list[State]]:
+        """Trains all writers' vectors in one pass, then what is shared; the vectors stay."""
+        insert(shared.model.module, shared.whole)
+        parts = [self.encode(shared.model, device) for device in cohort]
+        draws, states = [device.draw for device in cohort], [device.state for device in cohort]
+        if self.own is not None:
+            memories = [_memory_of(state) for state in states]
+            starts = [_row(state) for state in states]
+            fitted = fit_devices(shared.model, starts, parts, self.own, draws, memories=memories)
+            states = [
+                {**{name: np.asarray(table)[0] for name, table in trained.items()}, **_kept(memory)}
+                for (trained, _), memory in zip(fitted, memories, strict=True)
+            ]
+        if self.shared is None:
+            return [], states
+        starts = [{**shared.arrays, **_row(state)} for state in states]
+        fitted = fit_devices(shared.model, starts, parts, self.shared, draws)
+        sent = [({n: a for n, a in trained.items() if not n.endswith(OWN)}, p) for trained, p in fitted]
+        return updates_of(parts, sent), states
+
+    def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Answers]:
+        """Returns the answers of the shared model to each writer's texts, read with their vectors."""
+        insert(shared.model.module, shared.whole)
+        parts = [self.encode(shared.model, device) for device in cohort]
+        with rows(shared.model.module, [device.state for device in cohort]):
+            found = answer(shared.model, pool_owned(parts))
+        ends = np.cumsum([len(part) for part in parts]).tolist()
+        return [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _row(state: State) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    """Returns a writer's vectors as tables of one row."""
+    own = {name: array for name, array in state.items() if not name.startswith(_MEMORY)}
+    return {name: np.asarray(array, dtype=np.float32)[None] for name, array in own.items()}
+
+
+def _memory_of(state: State) -> Memory:
+    """Returns a copy of what the optimizer remembers of a writer's vectors."""
+    return {
+        name.removeprefix(_MEMORY): np.array(array)
+        for name, array in state.items()
+        if name.startswith(_MEMORY)
+    }
+
+
+def _kept(memory: Memory) -> State:
+    return {f"{_MEMORY}{name}": array for name, array in memory.items()}
