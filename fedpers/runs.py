@@ -164,6 +164,12 @@ def write_model(folder: Path, spec: ModelSpec, arrays: Arrays) -> None:
     model.tokenizer.save_pretrained(folder)
 
 
+def read_model(folder: Path) -> Arrays:
+    """Returns the parameters that `write_model` wrote, additions included."""
+    files = [folder / "model.safetensors", folder / _ADDITIONS]
+    return {name: array for file in files if file.exists() for name, array in load_file(file).items()}
+
+
 def write_stages(folder: Path, stages: Mapping[str, Arrays]) -> None:
     """Records the parameters that phases ended with, by the phase's name."""
     flat = {f"{stage}/{name}": array for stage, arrays in stages.items() for name, array in arrays.items()}

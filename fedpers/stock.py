@@ -15,9 +15,8 @@ from flwr.app import Context, Message, UserConfig
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
-from safetensors.numpy import load_file
 
-from fedpers import flower_app
+from fedpers import flower_app, runs
 from fedpers.errors import FedpersError
 from fedpers.models import Arrays
 from fedpers.settings import Settings, to_toml
@@ -39,7 +38,7 @@ def simulate_stock(settings: Settings, folder: Path) -> Arrays:
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
         raise FedpersError(f"Flower's stock engine failed: {last[0]}")
-    return dict(load_file(folder / "model" / "model.safetensors"))
+    return runs.read_model(folder / "model")
 
 
 def run(settings: str, out: str, nodes: int) -> None:
