@@ -6,7 +6,7 @@ from fedpers.models.dropout import KeyedDropout
 from fedpers.models.encoding import Batch, Examples, Vectors, collate, pool, pool_owned, special_tokens
 from fedpers.models.families import Beta, Family, Gaussian, Theta, log_densities
 from fedpers.models.identifier_words import IDENTIFIER_WORDS, IdentifierTable, marked
-from fedpers.models.inputs import Inputs
+from fedpers.models.inputs import NOBODY, Inputs
 from fedpers.models.loading import (
     TINY,
     Head,
@@ -29,6 +29,7 @@ from fedpers.models.writing import Writing
 __all__ = [
     "IDENTIFIER_WORDS",
     "MASKED_WORDS",
+    "NOBODY",
     "OWN",
     "PROMPT",
     "TINY",

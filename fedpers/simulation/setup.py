@@ -162,7 +162,8 @@ def _train_base(
     if epochs:
         seed = settings.run.seed
         parts = encode_all(method.phases[0].client, population, model, population.public, "all", seed)
-        plan = Plan.central(settings.central, epochs)
+        # A head for hidden words has no say in the task.
+        plan = replace(Plan.central(settings.central, epochs), frozen=(MASKED_WORDS,))
         with report.stage("base epochs", epochs) as stage:
             for passed in fit(model, pool(parts), plan, stream(seed, "base")):
                 stage.advance(f"training loss {passed.loss:.3f}")

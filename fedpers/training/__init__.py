@@ -1,10 +1,11 @@
 """Local training: how, many devices in one pass, and prediction."""
 
 from fedpers.training.fit import Memory, fit, fit_devices, fit_epoch
+from fedpers.training.losses import Personal
 from fedpers.training.plan import Pass, Plan
 from fedpers.training.prediction import Answers, Floats, answer, logits, predict
 from fedpers.training.room import devices_at_once
-from fedpers.training.stack import Moments, Personal
+from fedpers.training.stack import Moments
 from fedpers.training.writing import choose, write
 
 __all__ = [

@@ -14,8 +14,9 @@ import torch
 from fedpers.errors import FedpersError
 from fedpers.models import Arrays, Examples, Model, Trained, Words
 from fedpers.models.adapters import Adapter
+from fedpers.training.losses import Personal, Tensors
 from fedpers.training.plan import Pass, Plan
-from fedpers.training.stack import Moments, Personal, Taken, Tensors, stacked, train
+from fedpers.training.stack import Moments, Taken, stacked, train
 
 Memory = dict[str, npt.NDArray[np.generic]]  # an optimizer's, by the parameter's name and its own
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from fedpers.models import MASKED_WORDS, Masking
+from fedpers.models import Masking
 from fedpers.settings import CentralSettings, LocalSettings
 
 
@@ -76,7 +76,6 @@ class Plan:
             weight_decay=settings.central_weight_decay,
             warmup_share=settings.warmup_share,
             clip=settings.central_clip,
-            frozen=(MASKED_WORDS,),  # a head for hidden words has no say in the task
         )
 
     def batches(self, examples: int) -> int:
