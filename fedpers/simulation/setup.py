@@ -12,6 +12,7 @@ import torch
 from fedpers.data import Ints, Part, Population, Samples, populate
 from fedpers.method import Client, Device, Enrolment, Method, Phase, Server, device_of
 from fedpers.models import (
+    MASKED_WORDS,
     TINY,
     Arrays,
     Examples,
