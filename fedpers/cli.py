@@ -40,7 +40,7 @@ from fedpers.settings import (
 from fedpers.verification import SMALL
 
 _READING = (
-    *("format", "user_column", "text_column", "label_column", "answer", "task_file"),
+    *("format", "user_column", "text_column", "label_column", "answer", "hashtags", "task_file"),
     *("time_column", "drop_empty"),
 )
 

@@ -51,6 +51,7 @@ class Cell:
         samples: Mean number of training samples gone through.
         seeds: The seeds, in order.
         accuracies: Pooled test accuracy of each seed.
+        measures: Mean over the seeds of each further measure, pooled.
     """
 
     method: str
@@ -64,6 +65,7 @@ class Cell:
     samples: int
     seeds: tuple[int, ...]
     accuracies: tuple[float, ...]
+    measures: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -171,4 +173,7 @@ def _cell(trials: Sequence[Trial]) -> Cell:
         samples=round(float(np.mean([trial.outcome.samples for trial in trials]))),
         seeds=tuple(trial.seed for trial in trials),
         accuracies=tuple(accuracies),
+        measures={
+            name: float(np.mean([score.mean(name) for score in scores])) for name in scores[0].measures
+        },
     )

@@ -136,7 +136,7 @@ class Client(Protocol):
         ...
 
     def predict(self, shared: Shared, cohort: Sequence[Device]) -> Sequence[Answers]:
-        """Returns the answers to every device's samples."""
+        """Returns the answers to every device's samples: all classes, best first, or texts."""
         ...
 
 

@@ -100,6 +100,12 @@ class DataSettings(Section):
     rating_bins: str | None = flag(
         None, "Make classes of numbers by their upper bounds: 3,4 parts up to 3, up to 4 and above."
     )
+    hashtags: int | None = flag(
+        None,
+        "Recommend hashtags: the classes are so many, the most frequent in the label column, or where there "
+        "is no such column in the texts.",
+        ge=2,
+    )
     irrelevant: int | None = option(
         None,
         "Leave of each client's history so many items, those least like the test texts (a study of shifted "

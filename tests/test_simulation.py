@@ -94,7 +94,7 @@ class Remembering(Plain):
         return updates, [{"rounds": np.asarray(d.state.get("rounds", 0)) + 1} for d in cohort]
 
     def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Answers]:
-        return [np.full(len(d.samples), int("rounds" in d.state)) for d in cohort]
+        return [np.full((len(d.samples), 1), int("rounds" in d.state)) for d in cohort]
 
 
 def stateful(settings: Settings) -> Method:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fedpers.data.formats import Raw, blank
+from fedpers.data.hashtags import with_tags
 from fedpers.errors import InputError
 from fedpers.settings import DataSettings
 
@@ -16,11 +17,13 @@ LONGEST_WORD = 40  # characters; texts with a longer one are left out (IDfree-PL
 
 
 def answered(raw: Raw, table: pa.Table, settings: DataSettings, left_out: Counter[str]) -> pa.Table:
-    """Returns the rows that have what is to be predicted, with the columns that hold it.
+    """Returns the rows that have what is to be predicted, with the columns that hold it; tags are yet many.
 
     Raises:
         InputError: The file has no labels, and a class or a text is to be predicted.
     """
+    if settings.hashtags is not None:
+        return with_tags(raw, table, left_out)
     if settings.answer == "next-word":
         rows = _with_next_words(table, left_out)
         kept = [name for name in rows.column_names if name != "label"]

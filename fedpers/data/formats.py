@@ -37,8 +37,8 @@ class Raw:
 
     Attributes:
         file: What an error calls the file.
-        table: Columns user, text (string) and, where there are some and they are read, label (string) and
-            time (any type).
+        table: Columns user, text (string) and, where there are some and they are read, label or tag
+            (string) and time (any type).
         place: Turns a row's position, from 0, into the words that find it, such as "line 7".
         names: What the file calls each of those columns.
     """
@@ -67,7 +67,8 @@ def content(path: Path) -> bytes:
 def wanted(settings: DataSettings) -> dict[str, str]:
     """Returns the columns to read: our name of each -> the source's name.
 
-    Several text columns are read as text, text+1, and so on. Next words need no label.
+    Several text columns are read as text, text+1, and so on. Next words need no label. Where hashtags are
+    asked for, the label is a tag, and may be missing.
 
     >>> wanted(DataSettings(text_column="title,body", label_column="stars"))
     {'user': 'user_id', 'text': 'title', 'text+1': 'body', 'label': 'stars'}
@@ -76,17 +77,21 @@ def wanted(settings: DataSettings) -> dict[str, str]:
     further = {f"text+{number}": name for number, name in enumerate(others, 1)}
     names = {"user": settings.user_column, "text": first, **further}
     if settings.answer != "next-word":
-        names["label"] = settings.label_column
+        names["label" if settings.hashtags is None else "tag"] = settings.label_column
     return names if settings.time_column is None else names | {"time": settings.time_column}
 
 
-def check_columns(file: str, names: Mapping[str, str], there: Iterable[str]) -> None:
-    """Raises an InputError unless every wanted column is there exactly once."""
+def check_columns(file: str, names: Mapping[str, str], there: Iterable[str]) -> dict[str, str]:
+    """Returns the wanted columns that are there, which a tag need not be.
+
+    Raises:
+        InputError: Another one is not there, or one is there more than once.
+    """
     columns = list(there)
     for role, name in names.items():
         if columns.count(name) > 1:
             raise InputError(f"{file} has {columns.count(name)} columns {name!r}: rename all but one")
-        if name not in columns:
+        if name not in columns and role != "tag":
             near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}? " if near else ""
             more = f", and {len(columns) - MOST_LISTED} more" if len(columns) > MOST_LISTED else ""
@@ -96,6 +101,7 @@ def check_columns(file: str, names: Mapping[str, str], there: Iterable[str]) -> 
             raise InputError(
                 f"{file} has no column {name!r}: {hint}set {flag} to one that is there ({listed})"
             )
+    return {role: name for role, name in names.items() if name in columns}
 
 
 def row_place(row: int) -> str:
@@ -175,8 +181,7 @@ def read_tsv(file: str, data: bytes, settings: DataSettings) -> Raw:
 
 
 def _read_separated(file: str, data: bytes, settings: DataSettings, delimiter: str) -> Raw:
-    names = wanted(settings)
-    check_columns(file, names, _header(file, data, delimiter))
+    names = check_columns(file, wanted(settings), _header(file, data, delimiter))
     table = parse_separated(
         file,
         data,
@@ -185,11 +190,11 @@ def _read_separated(file: str, data: bytes, settings: DataSettings, delimiter: s
         list(names.values()),
     )
     picked = pick(file, table, names)
-    if "label" in names:
+    for role in {"label", "tag"} & names.keys():
         # A file without types prints whole floats as 4.0 and a missing label as nothing at all.
-        label = pc.replace_substring_regex(picked["label"], r"^(-?[0-9]+)\.0+$", r"\1")
+        label = pc.replace_substring_regex(picked[role], r"^(-?[0-9]+)\.0+$", r"\1")
         label = pc.if_else(pc.equal(label, ""), None, label)
-        picked = picked.set_column(picked.column_names.index("label"), "label", label)
+        picked = picked.set_column(picked.column_names.index(role), role, label)
     return Raw(file, picked, row_place, names)
 
 
@@ -228,10 +233,9 @@ def parse_separated(
 
 def read_parquet(file: str, data: bytes, settings: DataSettings) -> Raw:
     """Reads the needed columns of a Parquet file."""
-    names = wanted(settings)
     try:
         source = pa.parquet.ParquetFile(pa.BufferReader(data))
-        check_columns(file, names, source.schema_arrow.names)
+        names = check_columns(file, wanted(settings), source.schema_arrow.names)
         table = source.read(columns=list(dict.fromkeys(names.values())))
         table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -140,8 +140,8 @@ def _table(
                     f"{file}, {place(position)}: {name!r} holds {what}; it must hold a plain value"
                 )
             columns[role].append(printed(value))
-    check_columns(file, names, seen)
-    return pa.table({role: strings(values) for role, values in columns.items()})
+    there = check_columns(file, names, seen)
+    return pa.table({role: strings(columns[role]) for role in there})
 
 
 def printed(value: object) -> str | None:

@@ -42,6 +42,7 @@ class Population:
         task: What a language model is asked to do; None where the source names no task.
         profiles: What the source says of people, by name.
         irrelevant: How many items a history is cut down to, those least like the person's test samples.
+        ranked: Whether a classifier is judged by the place of the right class among all, too.
     """
 
     people: People
@@ -57,6 +58,7 @@ class Population:
     task: Task | None = None
     profiles: Mapping[str, str] = field(default_factory=dict)
     irrelevant: int | None = None
+    ranked: bool = False
 
     @property
     def asked(self) -> Task:

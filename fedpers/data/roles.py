@@ -29,6 +29,7 @@ def open_source(
     data: DataSettings, synthetic: SyntheticSettings, seed: int
 ) -> tuple[People, tuple[str, ...]]:
     """Returns everyone in the source, before any filter, and notes of what was left out."""
+    _check_tagged(data)
     if data.data == "synthetic":
         return SyntheticPeople(synthetic, seed, data.clients or _SYNTHETIC_SIZES[0]), ()
     if is_lamp(data):
@@ -37,6 +38,8 @@ def open_source(
         return TablePeople(language.table).with_classes(task.labels), language.notes
     source = read(data)
     people = TablePeople(source.table)
+    if source.classes:
+        return people.with_classes(source.classes), source.notes
     return people if data.answer == "class" else people.with_classes(()), source.notes
 
 
@@ -47,6 +50,7 @@ def populate(data: DataSettings, synthetic: SyntheticSettings, seed: int) -> Pop
         InputError: More people asked for than there are, or nobody left, or a label that only the
             evaluation texts have, or settings that do not go together.
     """
+    _check_tagged(data)
     made = data.data == "synthetic"
     if not made and is_lamp(data):
         return _from_lamp(data, read_lamp(Path(data.data).expanduser(), _file(data)), seed)
@@ -88,13 +92,29 @@ def populate(data: DataSettings, synthetic: SyntheticSettings, seed: int) -> Pop
         answer=data.answer,
         irrelevant=data.irrelevant,
         task=task,
+        ranked=data.hashtags is not None,
     )
     if data.answer != "class":
         return population
-    classes = _training_classes(population)
+    # Which hashtags there are is known beforehand, so one that nobody's training texts show stays a class.
+    classes = people.classes if data.hashtags is not None else _training_classes(population)
     if task is not None:
         _check_labels(data.data, task, classes)
     return replace(population, people=people.with_classes(task.labels if task else classes))
+
+
+def _check_tagged(data: DataSettings) -> None:
+    """Raises an InputError if hashtags are asked for of data that can have none."""
+    if data.hashtags is None:
+        return
+    if data.data == "synthetic":
+        raise InputError(
+            f"--hashtags {data.hashtags} is for texts with tags, and synthetic ones have none: give --data"
+        )
+    if is_lamp(data):
+        raise InputError(
+            f"--hashtags {data.hashtags} is not for LaMP's files, which name their own task: leave it out"
+        )
 
 
 def _task(data: DataSettings) -> Task | None:

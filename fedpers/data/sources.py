@@ -2,7 +2,8 @@
 
 The reading is strict: a row that cannot be used as it stands stops it with the file, the row, the rule and
 the way out. Only rows with nothing to predict are left out unasked, and they are counted: those without a
-label, or, where the next word is to be told, without a second one.
+label, or, where the next word is to be told, without a second one, or, where a hashtag is to be
+recommended, without exactly one of the most frequent.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from fedpers.data.formats import (
     row_place,
     wanted,
 )
+from fedpers.data.hashtags import check_hashtags, labelled
 from fedpers.data.json_rows import read_jsonl
 from fedpers.data.times import seconds
 from fedpers.errors import InputError, unknown
@@ -62,10 +64,12 @@ class Source:
             written target (string); where known time (float64; dates are seconds since 1970, numbers stay
             as they are); and where the source has a test part of its own, query (bool).
         notes: What was left out, a line each.
+        classes: The only classes there are, where more is known of them than the labels tell.
     """
 
     table: pa.Table
     notes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
 
 
 def read(settings: DataSettings) -> Source:
@@ -76,17 +80,25 @@ def read(settings: DataSettings) -> Source:
     """
     if settings.rating_bins is not None and settings.answer != "class":
         raise InputError(f"--rating-bins makes classes: leave it out with --answer {settings.answer}")
+    if settings.hashtags is not None:
+        check_hashtags(settings)
     left_out: Counter[str] = Counter()
-    tables = [_clean(raw, settings, left_out) for raw in _raws(settings)]
+    raws = _raws(settings)
+    tables = [_clean(raw, settings, left_out) for raw in raws]
     columns = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
     table = pa.concat_tables([table.select(columns) for table in tables])
+    classes: tuple[str, ...] = ()
+    if settings.hashtags is not None:
+        table, classes = labelled(table, settings, left_out)
     notes = tuple(f"{_rows(count)} {why} {_were(count)} left out" for why, count in left_out.items() if count)
     if not table.num_rows:
         raise InputError(f"{settings.data} has no usable row: {'; '.join(notes) or 'it is empty'}")
     if settings.rating_bins is not None:
         names = _binned(table["label"].to_pylist(), _bounds(settings.rating_bins))
         table = table.set_column(table.column_names.index("label"), "label", pa.array(names))
-    return Source(table, notes)
+    if classes and all("tag" not in raw.table.column_names for raw in raws):
+        notes = (f"no column {settings.label_column!r} holds tags: they were read from the texts", *notes)
+    return Source(table, notes, classes)
 
 
 def _bounds(text: str) -> list[float]:
@@ -220,11 +232,10 @@ def _missing(path: Path) -> InputError:
 
 def _read_datasets(name: str, settings: DataSettings) -> Raw:
     rows = _load_split(name, settings.dataset_split)
-    names = wanted(settings)
-    check_columns(name, names, rows.column_names)
+    names = check_columns(name, wanted(settings), rows.column_names)
     needed = rows.select_columns(list(dict.fromkeys(names.values())))
     table: pa.Table = needed.with_format("arrow")[:]
-    label = rows.features[names["label"]] if "label" in names else None
+    label = rows.features[settings.label_column] if names.keys() & {"label", "tag"} else None
     if label is not None and hasattr(label, "names"):
         position = table.column_names.index(settings.label_column)
         numbers = table[settings.label_column]

@@ -186,9 +186,12 @@ class Worker:
         found = self._site.clients[order.phase].predict(self._shared(order), asked)
         truth, labels = [device.samples for device in cohort], population.labels
         if not self._model.writes:
-            classes = [np.asarray(answers) for answers in found]
             return evaluation.score(
-                persons, classes, [own.labels for own in truth], len(self._site.model.classes)
+                persons,
+                [np.asarray(answers) for answers in found],
+                [own.labels for own in truth],
+                len(self._site.model.classes),
+                ranked=population.ranked,
             )
         return evaluation.score_texts(
             persons,

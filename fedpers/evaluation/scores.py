@@ -21,6 +21,7 @@ _Numbers = npt.NDArray[np.number]  # counts, or sums of a measure
 ERRORS = frozenset({"absolute_error", "squared_error", "rmse"})  # the measures of which less is better
 
 _RESAMPLES = 2000
+_FIRST = 5  # classes that are recommended
 _DECIMALS = 9  # sums of the same numbers in another order differ by rounding, which is no difference
 
 
@@ -130,14 +131,43 @@ class Scores:
         return found
 
 
-def score(persons: Sequence[int], predicted: Sequence[Ints], labels: Sequence[Ints], classes: int) -> Scores:
-    """Compares predictions with labels, person by person."""
+def score(
+    persons: Sequence[int],
+    rankings: Sequence[npt.NDArray[np.signedinteger]],
+    labels: Sequence[Ints],
+    classes: int,
+    *,
+    ranked: bool = False,
+) -> Scores:
+    """Compares a classifier's answers with labels, person by person.
+
+    Args:
+        persons: Person numbers.
+        rankings: Everyone's class numbers of each sample, best first (samples, classes); the first answers.
+        labels: Everyone's true classes (samples,).
+        classes: How many classes there are.
+        ranked: Whether to add recall_at_5, the samples whose true class is among the first five, and
+            reciprocal_rank, 1 / the true class's place, whose mean is the MRR.
+    """
+    predicted = [ranking[:, 0] for ranking in rankings]
     confusion = np.zeros((classes, classes), dtype=np.int64)
     for guess, truth in zip(predicted, labels, strict=True):
         np.add.at(confusion, (truth, guess), 1)
     correct = [int((guess == truth).sum()) for guess, truth in zip(predicted, labels, strict=True)]
     total = [len(truth) for truth in labels]
-    return Scores(np.array(persons), np.array(correct), np.array(total), confusion)
+    sums = _rank_sums(rankings, labels) if ranked else {}
+    return Scores(np.array(persons), np.array(correct), np.array(total), confusion, sums)
+
+
+def _rank_sums(
+    rankings: Sequence[npt.NDArray[np.signedinteger]], labels: Sequence[Ints]
+) -> dict[str, Floats]:
+    """Returns the measures of a ranking, each summed over a person's samples (people,)."""
+    hits = [ranking == truth[:, None] for ranking, truth in zip(rankings, labels, strict=True)]
+    return {
+        "recall_at_5": np.array([float(own[:, :_FIRST].sum()) for own in hits]),
+        "reciprocal_rank": np.array([float((own / np.arange(1, own.shape[1] + 1)).sum()) for own in hits]),
+    }
 
 
 def merge(parts: Iterable[Scores]) -> Scores:

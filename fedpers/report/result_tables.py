@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from rich import box
@@ -11,6 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 _MEASURES = ("accuracy", "macro_f1", "absolute_error", "rmse", "rouge_1", "rouge_l")  # side by side
+_NAMES = MappingProxyType(
+    {
+        "macro_f1": "F1",
+        "rouge_1": "ROUGE-1",
+        "rouge_l": "ROUGE-L",
+        "absolute_error": "MAE",
+        "recall_at_5": "recall@5",
+        "reciprocal_rank": "MRR",
+    }
+)
 
 
 def simulation_table(result: Mapping[str, Any]) -> RenderableType:
@@ -80,9 +91,7 @@ def _pooled(scores: Mapping[str, Any], name: str) -> float | None:
 
 
 def _spoken(measure: str) -> str:
-    return {"macro_f1": "F1", "rouge_1": "ROUGE-1", "rouge_l": "ROUGE-L", "absolute_error": "MAE"}.get(
-        measure, measure.replace("_", " ").replace("rmse", "RMSE")
-    )
+    return _NAMES.get(measure, measure.replace("_", " ").replace("rmse", "RMSE"))
 
 
 def _p_value(value: float) -> str:
@@ -132,6 +141,8 @@ def comparison_table(result: Mapping[str, Any]) -> RenderableType:
             f"{cell['samples']:,}",
         )
     parts: list[RenderableType] = [cells]
+    if any(cell["measures"] for cell in result["cells"]):
+        parts.append(_measure_table(result))
     if result["differences"]:
         parts.append(_difference_table(result))
     if result["ceiling_without_person"] is not None:
@@ -154,6 +165,22 @@ def verification_table(result: Mapping[str, Any]) -> RenderableType:
         agreement = "the same bits" if check["identical"] else apart
         mark = "" if check["agrees"] else ": DISAGREES"
         table.add_row(check["engine"], check["reference"], f"{agreement}{mark}")
+    return table
+
+
+def _measure_table(result: Mapping[str, Any]) -> Table:
+    """Returns the further measures; a dash stands where one was not taken."""
+    cells = result["cells"]
+    names = dict.fromkeys(name for cell in cells for name in cell["measures"])
+    table = _table("Further measures")
+    for column in ("method", "setting"):
+        table.add_column(column, no_wrap=True)
+    for name in names:
+        table.add_column(_spoken(name), justify="right")
+    for cell in cells:
+        taken = cell["measures"]
+        values = (_rate(taken[name]) if name in taken else "-" for name in names)
+        table.add_row(cell["method"], cell["setting"], *values)
     return table
 
 

@@ -3,7 +3,7 @@
 from fedpers.training.fit import Memory, fit, fit_devices, fit_epoch
 from fedpers.training.losses import Personal
 from fedpers.training.plan import Pass, Plan
-from fedpers.training.prediction import Answers, Floats, answer, logits, predict
+from fedpers.training.prediction import Answers, Floats, Ranking, answer, logits, predict, ranking
 from fedpers.training.room import devices_at_once
 from fedpers.training.stack import Moments
 from fedpers.training.writing import choose, write
@@ -16,6 +16,7 @@ __all__ = [
     "Pass",
     "Personal",
     "Plan",
+    "Ranking",
     "answer",
     "choose",
     "devices_at_once",
@@ -24,5 +25,6 @@ __all__ = [
     "fit_epoch",
     "logits",
     "predict",
+    "ranking",
     "write",
 ]

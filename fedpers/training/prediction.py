@@ -12,7 +12,8 @@ from fedpers.training.stack import batch_of
 from fedpers.training.writing import write
 
 Floats = npt.NDArray[np.float32]
-Answers = Ints | list[list[str]]  # to each sample its class, or texts, best first
+Ranking = npt.NDArray[np.signedinteger]  # class numbers of each sample, best first (samples, classes)
+Answers = Ranking | list[list[str]]  # to each sample all classes, or some texts, best first
 
 _TOGETHER = 256  # samples
 
@@ -33,8 +34,22 @@ def logits(model: Model, examples: Examples) -> Floats:
 
 
 def answer(model: Model, examples: Examples) -> Answers:
-    """Returns the most likely class of each sample (samples,), or what a language model writes to each."""
-    return write(model, examples) if model.writes else predict(model, examples)
+    """Returns a classifier's ranking of classes for each sample, or what a language model writes to each."""
+    return write(model, examples) if model.writes else ranking(logits(model, examples))
+
+
+def ranking(scores: Floats) -> Ranking:
+    """Returns the class numbers of each sample, best first (samples, classes); of a tie the lower one first.
+
+    >>> ranking(np.array([[0.1, 0.7, 0.1]], dtype=np.float32)).tolist()
+    [[1, 0, 2]]
+    """
+    kind = np.int16 if scores.shape[1] <= np.iinfo(np.int16).max else np.int32
+    ranked = np.empty(scores.shape, dtype=kind)
+    for start in range(0, len(scores), _TOGETHER):  # numpy sorts into 8 bytes a class
+        rows = slice(start, start + _TOGETHER)
+        ranked[rows] = np.argsort(-scores[rows], axis=1, kind="stable")
+    return ranked
 
 
 def predict(model: Model, examples: Examples) -> Ints:

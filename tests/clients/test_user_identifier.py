@@ -416,4 +416,4 @@ def test_predictions_with_a_state_depend_on_the_user(model: Model) -> None:
     samples, shared = Samples(["abcd"], np.array([0])), Shared(model, spread(model))
     first_state = client().enrol(model, population(50), seed=0)
     cohort = [Device(person, samples, first_state(person), draw(person)) for person in range(50)]
-    assert {int(np.asarray(predicted)[0]) for predicted in client().predict(shared, cohort)} == {0, 1}
+    assert {int(np.asarray(predicted)[0, 0]) for predicted in client().predict(shared, cohort)} == {0, 1}

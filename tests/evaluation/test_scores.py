@@ -2,13 +2,14 @@ import json
 import math
 import pickle
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wilcoxon
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, label_ranking_average_precision_score, top_k_accuracy_score
 
 from fedpers.errors import FedpersError, InputError
 from fedpers.evaluation import Scores, bootstrap, bootstrap_accuracy, change, merge, paired_test, score
@@ -21,7 +22,7 @@ PERSON = st.lists(
 
 
 def scored(people: list[list[tuple[int, int]]], first: int = 0, classes: int = CLASSES) -> Scores:
-    predicted = [np.array([guess for guess, _ in person]) for person in people]
+    predicted = [np.array([[guess] for guess, _ in person]) for person in people]
     labels = [np.array([truth for _, truth in person]) for person in people]
     return score(range(first, first + len(people)), predicted, labels, classes)
 
@@ -85,6 +86,65 @@ def test_a_summary_gives_the_spread_over_people() -> None:
     assert summary["person_mean"] == pytest.approx(0.5)
     assert summary["person_std"] == pytest.approx(math.sqrt(0.1))
     assert summary["person_deciles"] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+
+
+# The place of the right class in a ranking
+
+
+def ranked(people: list[list[tuple[list[int], int]]], classes: int) -> Scores:
+    """Scores of people's rankings, each with the true class."""
+    rankings = [np.array([ranking for ranking, _ in person], dtype=np.int16) for person in people]
+    labels = [np.array([truth for _, truth in person]) for person in people]
+    return score(range(len(people)), rankings, labels, classes, ranked=True)
+
+
+# By hand: ann's true classes stand in places 1 and 6, bob's in place 4.
+RANKED = [[([3, 0, 1, 2, 4, 5, 6], 3), ([6, 5, 4, 3, 2, 1, 0], 1)], [([0, 1, 2, 3, 4, 5, 6], 3)]]
+RANKINGS = st.lists(
+    st.lists(st.tuples(st.permutations(range(7)), st.integers(0, 6)), min_size=1, max_size=4),
+    min_size=1,
+    max_size=4,
+)
+
+
+def test_the_first_class_of_a_ranking_is_the_answer() -> None:
+    assert ranked(RANKED, 7).correct.tolist() == [1, 0]
+
+
+def test_recall_at_5_counts_true_classes_among_the_first_five() -> None:
+    assert ranked(RANKED, 7).sums["recall_at_5"].tolist() == [1, 1]
+    assert ranked(RANKED, 7).mean("recall_at_5") == pytest.approx(2 / 3)
+
+
+def test_the_mrr_is_the_mean_of_1_over_the_true_classs_place() -> None:
+    assert ranked(RANKED, 7).sums["reciprocal_rank"] == pytest.approx([1 + 1 / 6, 1 / 4])
+    assert ranked(RANKED, 7).mean("reciprocal_rank") == pytest.approx((1 + 1 / 6 + 1 / 4) / 3)
+
+
+@given(RANKINGS)
+def test_the_mrr_is_scikit_learns_precision_of_one_true_label(people: list[Any]) -> None:
+    pairs = [pair for person in people for pair in person]
+    truth = np.eye(7)[[label for _, label in pairs]]
+    worth = -np.array([np.argsort(ranking) for ranking, _ in pairs])
+    expected = label_ranking_average_precision_score(truth, worth)
+    assert ranked(people, 7).mean("reciprocal_rank") == pytest.approx(expected)
+
+
+@given(RANKINGS)
+def test_recall_at_5_is_scikit_learns_accuracy_of_the_first_five(people: list[Any]) -> None:
+    pairs = [pair for person in people for pair in person]
+    worth = -np.array([np.argsort(ranking) for ranking, _ in pairs])
+    expected = top_k_accuracy_score([label for _, label in pairs], worth, k=5, labels=range(7))
+    assert ranked(people, 7).mean("recall_at_5") == pytest.approx(expected)
+
+
+def test_five_classes_or_fewer_are_all_recommended() -> None:
+    assert ranked([[([0, 1, 2], 2)]], 3).mean("recall_at_5") == 1
+
+
+def test_places_are_taken_only_where_they_are_asked_for() -> None:
+    assert scored([ANN, BOB]).measures == ()
+    assert ranked(RANKED, 7).measures == ("recall_at_5", "reciprocal_rank")
 
 
 # Texts: labels with a column for anything else
@@ -200,7 +260,7 @@ def test_merging_one_part_changes_nothing() -> None:
 
 def test_predictions_and_labels_of_different_people_are_an_error() -> None:
     with pytest.raises(ValueError, match="zip"):
-        score([0, 1], [np.array([0])], [np.array([0]), np.array([1])], 2)
+        score([0, 1], [np.array([[0]])], [np.array([0]), np.array([1])], 2)
 
 
 # Change

@@ -18,7 +18,7 @@ from fedpers.simulation.setup import Setup
 WORDS = Samples(["?"] * 2, np.array([-1, -1]), ["a b", "b"])
 TEXTS = score_texts([3], [[["a"] * 5, ["b"] * 5]], [WORDS], (), "rouge_1")
 LABELLED = score_texts([3], [[["c"], ["b"]]], [WORDS], ("a b", "b"), "accuracy")
-CLASSES = score([3], [np.array([0, 1])], [np.array([1, 1])], 2)
+CLASSES = score([3], [np.array([[0], [1]])], [np.array([1, 1])], 2)
 
 
 class Idle:

@@ -14,7 +14,7 @@ from fedpers.data import Samples
 from fedpers.errors import FedpersError
 from fedpers.models import Arrays, Examples, Model, ModelSpec, digest, encode, extract, load, specify
 from fedpers.settings import CentralSettings, LocalSettings, ModelSettings
-from fedpers.training import Pass, Plan, fit, logits, predict
+from fedpers.training import Pass, Plan, answer, fit, logits, predict, ranking
 
 WORDS = "the cat sat on a mat and dogs ran by".split()
 CLASSES = ["a", "b", "c"]
@@ -354,3 +354,26 @@ def test_prediction_leaves_the_parameters_alone() -> None:
 
 def test_no_samples_give_no_predictions() -> None:
     assert predict(fresh(), Examples([], np.array([], dtype=np.int64))).tolist() == []
+
+
+def test_a_ranking_has_the_best_class_first_and_of_a_tie_the_lower_one() -> None:
+    scores = np.array([[0.1, 0.7, 0.2], [0.5, 0.0, 0.5], [0.0, 0.0, 0.0]], dtype=np.float32)
+    assert ranking(scores).tolist() == [[1, 2, 0], [0, 2, 1], [0, 1, 2]]
+
+
+def test_a_ranking_takes_two_bytes_a_class() -> None:
+    assert ranking(np.zeros((3, 500), dtype=np.float32)).itemsize == 2
+
+
+def test_the_samples_of_a_ranking_are_ranked_alone_in_any_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = draw().normal(size=(40, 7)).astype(np.float32)
+    whole = ranking(scores)
+    monkeypatch.setattr("fedpers.training.prediction._TOGETHER", 16)
+    assert (ranking(scores) == whole).all()
+    assert (ranking(scores[5:6]) == whole[5:6]).all()
+
+
+def test_a_classifiers_answer_begins_with_the_class_it_predicts() -> None:
+    model = opinionated(fresh())
+    examples = examples_of(model, 60)
+    assert np.asarray(answer(model, examples))[:, 0].tolist() == predict(model, examples).tolist()
