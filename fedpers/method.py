@@ -55,6 +55,14 @@ def _no_history() -> tuple[Samples, Ints]:
     raise ValueError("this device was made without its history")
 
 
+def _no_times() -> None:
+    return None
+
+
+def _no_notes(population: Population) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Device:
     """One person as a client function sees it.
@@ -68,6 +76,7 @@ class Device:
             came before each sample.
         profile: What the source says of the person.
         task: What a language model is asked to do.
+        times: Gives when each sample was written (samples,), None where the source does not say.
     """
 
     person: int
@@ -77,6 +86,7 @@ class Device:
     history: Callable[[], tuple[Samples, Ints]] = field(default=_no_history, compare=False)
     profile: str = ""
     task: Task = GENERAL
+    times: Callable[[], npt.NDArray[np.float64] | None] = field(default=_no_times, compare=False)
 
 
 def device_of(
@@ -91,6 +101,7 @@ def device_of(
         history=partial(population.background, person, part),
         profile=population.profiles.get(population.people.name(person), ""),
         task=population.asked,
+        times=partial(population.times, person, part),
     )
 
 
@@ -241,6 +252,7 @@ class Method:
         writes: Whether it needs a language model, whatever is predicted.
         owned: Whether people's states are theirs for good, and kept with the run.
         additions: What it adds to the model.
+        notes: Gives what is to be told of a run's people before it starts, one line each.
     """
 
     name: str
@@ -249,6 +261,7 @@ class Method:
     writes: bool = False
     owned: bool = False
     additions: tuple[Addition, ...] = ()
+    notes: Callable[[Population], tuple[str, ...]] = field(default=_no_notes, compare=False)
 
     @property
     def client(self) -> Client:

@@ -55,14 +55,14 @@ class Records:
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Returns the records as arrays: in messages, in checkpoints and in a run's folder."""
-        answers = {} if self.targets is None else _letters(self.targets, "answer-")
-        return {**_letters(self.texts), **answers, "labels": self.labels, "vectors": self.vectors}
+        answers = {} if self.targets is None else letters(self.targets, "answer-")
+        return {**letters(self.texts), **answers, "labels": self.labels, "vectors": self.vectors}
 
     @staticmethod
     def of(arrays: Mapping[str, npt.NDArray[Any]]) -> Records:
         """Returns the records that some arrays hold."""
-        targets = _spelled(arrays, "answer-") if "answer-ends" in arrays else None
-        return Records(_spelled(arrays), arrays["labels"], arrays["vectors"], targets)
+        targets = spelled(arrays, "answer-") if "answer-ends" in arrays else None
+        return Records(spelled(arrays), arrays["labels"], arrays["vectors"], targets)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def with_user_tokens(model: Model, samples: Samples, count: int, placement: Plac
     return encode(model, samples, suffix=user_ids(count))
 
 
-def _letters(texts: Sequence[str], name: str = "") -> dict[str, npt.NDArray[Any]]:
+def letters(texts: Sequence[str], name: str = "") -> dict[str, npt.NDArray[Any]]:
     """Returns texts as the bytes of all of them and where each ends."""
     encoded = [text.encode() for text in texts]
     return {
@@ -138,10 +138,10 @@ def _letters(texts: Sequence[str], name: str = "") -> dict[str, npt.NDArray[Any]
     }
 
 
-def _spelled(arrays: Mapping[str, npt.NDArray[Any]], name: str = "") -> tuple[str, ...]:
-    """Returns the texts that `_letters` made arrays of."""
-    letters, ends = arrays[f"{name}letters"].tobytes(), arrays[f"{name}ends"].tolist()
-    return tuple(letters[start:end].decode() for start, end in zip([0, *ends], ends, strict=False))
+def spelled(arrays: Mapping[str, npt.NDArray[Any]], name: str = "") -> tuple[str, ...]:
+    """Returns the texts that `letters` made arrays of."""
+    spelt, ends = arrays[f"{name}letters"].tobytes(), arrays[f"{name}ends"].tolist()
+    return tuple(spelt[start:end].decode() for start, end in zip([0, *ends], ends, strict=False))
 
 
 def _mark(text: str, target: str | None, label: int, vectors: Vectors) -> bytes:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from fedpers.data.samples import Ints, People, Samples, TablePeople
 from fedpers.data.shift import least_alike
@@ -107,6 +108,11 @@ class Population:
         if self.answer == "next-word":  # a text counts once for each of its beginnings
             earlier = np.repeat(earlier, [len(text.split()) - 1 for text in found.take(chosen).texts])
         return found.take(order[known]), earlier
+
+    def times(self, person: int, part: Part) -> npt.NDArray[np.float64] | None:
+        """Returns when each text of a part was written (texts,), None where the source does not say."""
+        times = self.people.times(person)
+        return None if times is None else times[self.positions(person, part)]
 
     def positions(self, person: int, part: Part) -> Ints:
         """Returns which of a person's samples make up a part, as positions in the source's order."""

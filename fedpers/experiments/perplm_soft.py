@@ -75,7 +75,7 @@ def build(settings: Settings) -> Method:
     personal = own.intermediate == "personal" and soft
     if own.intermediate != "none":
         phases.append(masked_stage(settings, own, _client(settings, own, tokens, masked=True)))
-    phases.append(task_stage(settings, own, _client(settings, own, tokens, masked=False)))
+    phases.append(task_stage(settings, _client(settings, own, tokens, masked=False)))
     if personal and own.newcomer_epochs:
         phases.append(_alone("newcomers", own, settings, tokens, newcomers=True))
     if soft and own.prompt_fit_epochs:
@@ -105,7 +105,7 @@ def masked_stage(settings: Settings, own: Own, client: Client) -> Phase:
     return replace(_stage("masked words", settings, federation, client, masking), eval_every=None)
 
 
-def task_stage(settings: Settings, own: Own, client: Client) -> Phase:
+def task_stage(settings: Settings, client: Client) -> Phase:
     """Returns the phase in which devices learn the task."""
     return _stage("task", settings, settings.federation, client, None)
 

@@ -2,9 +2,11 @@
 
 from fedpers.models.additions import Addition, detach, groups_of, owned, rows
 from fedpers.models.arrays import OWN, Arrays, Rows, Trained, digest, extract, finite, insert, shared, whole
+from fedpers.models.context import CONTEXT_SEGMENTS, ContextSegments, context_room, with_context
 from fedpers.models.dropout import KeyedDropout
 from fedpers.models.encoding import Batch, Examples, Vectors, collate, pool, pool_owned, special_tokens
 from fedpers.models.families import Beta, Family, Gaussian, Theta, log_densities
+from fedpers.models.frozen_features import FROZEN_FEATURES, FrozenFeatures, features
 from fedpers.models.identifier_words import IDENTIFIER_WORDS, IdentifierTable, marked
 from fedpers.models.inputs import NOBODY, Inputs
 from fedpers.models.loading import (
@@ -17,7 +19,7 @@ from fedpers.models.loading import (
     random_weights,
     specify,
 )
-from fedpers.models.masked_words import MASKED_WORDS, MaskedHead
+from fedpers.models.masked_words import MASKED_WORDS, MaskedHead, check_encoder
 from fedpers.models.masking import Masking, hide_words
 from fedpers.models.reading import Reader
 from fedpers.models.soft_prompts import PROMPT, WRITER_PROMPTS, Placement, SoftPrompts
@@ -27,6 +29,8 @@ from fedpers.models.words import Words
 from fedpers.models.writing import Writing
 
 __all__ = [
+    "CONTEXT_SEGMENTS",
+    "FROZEN_FEATURES",
     "IDENTIFIER_WORDS",
     "MASKED_WORDS",
     "NOBODY",
@@ -38,8 +42,10 @@ __all__ = [
     "Arrays",
     "Batch",
     "Beta",
+    "ContextSegments",
     "Examples",
     "Family",
+    "FrozenFeatures",
     "Gaussian",
     "Head",
     "IdentifierTable",
@@ -59,11 +65,14 @@ __all__ = [
     "Words",
     "Writing",
     "answer_tokens",
+    "check_encoder",
     "collate",
+    "context_room",
     "detach",
     "digest",
     "encode",
     "extract",
+    "features",
     "finite",
     "groups_of",
     "hide_words",
@@ -86,5 +95,6 @@ __all__ = [
     "user_ids",
     "user_tokens",
     "whole",
+    "with_context",
     "written",
 ]

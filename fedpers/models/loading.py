@@ -208,6 +208,7 @@ def load(spec: ModelSpec, device: str = "cpu") -> Model:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     config.pad_token_id = tokenizer.pad_token_id
+    config.sep_token_id = tokenizer.sep_token_id
     # Stacked devices need plain products on a CPU, where they cost no more than the fused kernel.
     config._attn_implementation = "eager" if device == "cpu" else None
     if spec.settings.dropout is not None:

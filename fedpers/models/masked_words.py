@@ -64,8 +64,8 @@ def check_encoder(module: PreTrainedModel) -> None:
     if not attentions(module):
         kind = module.config.model_type
         raise InputError(
-            f"writer prompts and hidden words are for encoders of the BERT, RoBERTa and ELECTRA families, "
-            f"and {kind} is none: use --model tiny or such an encoder"
+            f"writer prompts, context and hidden words are for encoders of the BERT, RoBERTa and ELECTRA "
+            f"families, and {kind} is none: use --model tiny or such an encoder"
         )
 
 

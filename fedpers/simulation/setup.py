@@ -88,7 +88,7 @@ def prepare(settings: Settings, build: Build, report: Reporter, *, resume: bool 
     server = _server(settings, population, spec)
     for phase in method.phases:
         phase.strategy(server)  # so that its complaints come before the work
-    for note in population.notes:
+    for note in (*population.notes, *method.notes(population)):
         report.say(note)
     model = load(spec, settings.engine.device)
     if spec.random_weights and settings.model.model != TINY:

@@ -367,3 +367,20 @@ def test_a_source_is_opened_with_everyone_in_it(tmp_path: Path) -> None:
 def test_a_synthetic_source_is_as_large_as_asked() -> None:
     people, _ = open_source(DataSettings(clients=7), SyntheticSettings(), 0)
     assert len(people) == 7
+
+
+def test_the_times_of_a_part_are_those_of_its_texts(tmp_path: Path) -> None:
+    times = [30.0, 10.0, 20.0, 50.0, 40.0]
+    population = open_people(
+        written(tmp_path, {"p": "01010"}, times), clients=1, time_column="when", split="time"
+    )
+    found = {part: population.times(0, part) for part in PARTS}
+    assert {part: None if own is None else own.tolist() for part, own in found.items()} == {
+        "train": [10.0, 20.0, 30.0],
+        "validation": [40.0],
+        "test": [50.0],
+    }
+
+
+def test_without_a_time_column_there_are_no_times() -> None:
+    assert alone(5).times(0, "train") is None
