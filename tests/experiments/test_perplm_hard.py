@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from fedpers.clients import HardPrompts
+from fedpers.clients import HardPrompts, Plain
 from fedpers.experiments import find
-from fedpers.models import ContextSegments, FrozenFeatures
+from fedpers.models import ContextSegments, FrozenFeatures, MaskedHead, Masking
 from fedpers.report.progress import Reporter
 from fedpers.simulation import prepare, simulate
 from tests.conftest import Run, small
 from tests.models.test_loading import gpt2
+
+
+ALONE = {"intermediate": "none"}  # no stage before the task
 
 
 def client_of(**own: object) -> HardPrompts:
@@ -34,13 +37,24 @@ def test_without_trained_weights_the_order_is_by_tfidf_else_by_features() -> Non
 
 @pytest.mark.parametrize("order", ["static", "tfidf", "features"])
 def test_a_copy_of_the_encoder_is_kept_only_where_it_is_asked(order: str) -> None:
-    method = find("perplm-hard").build(small(perplm_hard={"context_order": order}))
+    method = find("perplm-hard").build(small(perplm_hard={"context_order": order}, perplm_soft=ALONE))
     expected = [ContextSegments(), *([FrozenFeatures()] if order == "features" else [])]
     assert list(method.additions) == expected
 
 
+@pytest.mark.parametrize(("stage", "kind"), [("plain", Plain), ("personal", HardPrompts)])
+def test_words_are_masked_before_the_task_with_or_without_context(stage: str, kind: type) -> None:
+    method = find("perplm-hard").build(small(perplm_soft={"intermediate": stage}))
+    masked, task = (phase.client for phase in method.phases)
+    assert type(masked) is kind
+    assert isinstance(masked, Plain)
+    assert isinstance(task, HardPrompts)
+    assert (masked.masking, task.masking) == (Masking(), None)
+    assert MaskedHead() in method.additions
+
+
 def test_by_features_a_run_ends_as_any_other(silent: Reporter) -> None:
-    settings = small(perplm_hard={"context_order": "features"}, federation={"rounds": 1})
+    settings = small(perplm_hard={"context_order": "features"}, perplm_soft=ALONE, federation={"rounds": 1})
     setup = prepare(settings, find("perplm-hard").build, silent)
     outcome = simulate(setup, silent)
     assert outcome.arrays.keys() == setup.base.keys()
@@ -77,7 +91,7 @@ def written(folder: Path, texts: list[str]) -> list[str]:
     """Writes five people with these texts, and returns the flags that read them."""
     rows = [f"p{n},{text},{when % 2},{when}" for n in range(5) for when, text in enumerate(texts)]
     (folder / "data.csv").write_text("\n".join(["user_id,text,label,when", *rows]) + "\n")
-    given = "--data data.csv --time-column when --split time --public-people 1 --rounds 1 --workers 0"
+    given = "--data data.csv --time-column when --split time --public-people 1 --rounds 1 --workers 0 --intermediate none"
     return given.split()
 
 
