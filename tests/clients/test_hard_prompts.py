@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedpers.clients import ContextOf, ContextOrder, HardPrompts, Plain
@@ -43,9 +43,9 @@ Row = tuple[str, float]  # a text and when it was written
 @cache
 def model(max_tokens: int = 64) -> Model:
     words = "zulu kilo alpha beta gamma delta up down".split()
-    settings = ModelSettings(hidden_size=32, heads=4, max_tokens=max_tokens)
+    sizes = ModelSettings(hidden_size=32, heads=4, max_tokens=max_tokens)
     additions = (ContextSegments(), FrozenFeatures())
-    return load(specify(settings, ["no", "yes"], 0, words * 2, additions=additions))
+    return load(specify(sizes, ["no", "yes"], 0, words * 2, additions=additions))
 
 
 def client(
@@ -82,6 +82,7 @@ def contexts(own: HardPrompts, population: Population, person: int, part: Part) 
 # Which texts
 
 
+@settings(deadline=None)  # the first example loads what the others reuse
 @given(
     st.lists(
         st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 9)), min_size=3, max_size=12),
@@ -105,6 +106,7 @@ def test_of_dated_texts_only_earlier_other_training_texts_are_context(
             assert sorted(found) == sorted(t for t, at in train if t != text and at < time)
 
 
+@settings(deadline=None)  # the first example loads what the others reuse
 @given(
     st.integers(0, 10**6), st.integers(3, 20), st.sampled_from(PARTS), st.sampled_from(["static", "tfidf"])
 )
@@ -231,6 +233,7 @@ def test_texts_without_a_word_are_in_the_static_order() -> None:
 # Another writer
 
 
+@settings(deadline=None)  # the first example loads what the others reuse
 @given(st.integers(0, 1000), st.lists(st.sampled_from("abcdef"), min_size=6, max_size=20))
 def test_another_writers_texts_are_never_the_persons_own(seed: int, texts: list[str]) -> None:
     half = len(texts) // 2

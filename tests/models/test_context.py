@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import ElectraConfig, PretrainedConfig, RobertaConfig
 
@@ -46,8 +46,8 @@ ELECTRA = ElectraConfig(
 
 def loaded(folder: Path, *, segments: bool = True) -> Model:
     additions = (ContextSegments(),) if segments else ()
-    settings = ModelSettings(model=str(folder), max_tokens=LIMIT, dropout=0)
-    model = load(ModelSpec(settings, ("a", "b"), 0, additions=additions))
+    sizes = ModelSettings(model=str(folder), max_tokens=LIMIT, dropout=0)
+    model = load(ModelSpec(sizes, ("a", "b"), 0, additions=additions))
     # Small random weights would say nearly the same to everything.
     insert(model.module, {n: a * (8 if a.ndim > 1 else 1) for n, a in extract(model.module).items()})
     return model
@@ -117,6 +117,7 @@ def test_a_long_text_has_the_room_that_a_short_context_leaves() -> None:
     assert tokens(encoded("a " * 30, "b", kept=10)) == ["[CLS]", *["a"] * 16, "[SEP]", "b", "[SEP]"]
 
 
+@settings(deadline=None)  # the first example loads what the others reuse
 @given(st.integers(0, 30), st.lists(st.integers(0, 25), max_size=5), st.integers(1, LIMIT - 4), st.data())
 def test_the_limit_is_kept_and_the_text_whole_up_to_its_share(
     words: int, pieces: list[int], kept: int, data: st.DataObject

@@ -3,7 +3,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedpers.prompting import cosines, tfidf_likeness
@@ -24,6 +24,7 @@ def plain(query: str, documents: list[str]) -> list[float]:
     ]
 
 
+@settings(deadline=None)  # the first example loads what the others reuse
 @given(st.lists(TEXTS, max_size=4), st.lists(TEXTS, max_size=5))
 def test_likeness_equals_the_formula(queries: list[str], documents: list[str]) -> None:
     found = tfidf_likeness(queries, documents)
