@@ -55,6 +55,7 @@ class WriterPrompts:
         insert(shared.model.module, shared.whole)
         parts = [self.encode(shared.model, device) for device in cohort]
         draws, states = [device.draw for device in cohort], [device.state for device in cohort]
+        passed = [0] * len(cohort)
         if self.own is not None:
             memories = [_memory_of(state) for state in states]
             starts = [_row(state) for state in states]
@@ -63,12 +64,14 @@ class WriterPrompts:
                 {**{name: np.asarray(table)[0] for name, table in trained.items()}, **_kept(memory)}
                 for (trained, _), memory in zip(fitted, memories, strict=True)
             ]
+            passed = [sum(epoch.samples for epoch in epochs) for _, epochs in fitted]
         if self.shared is None:
             return [], states
         starts = [{**shared.arrays, **_row(state)} for state in states]
         fitted = fit_devices(shared.model, starts, parts, self.shared, draws)
         sent = [({n: a for n, a in trained.items() if not n.endswith(OWN)}, p) for trained, p in fitted]
-        return updates_of(parts, sent), states
+        updates = zip(updates_of(parts, sent), passed, strict=True)
+        return [replace(update, seen=update.seen + before) for update, before in updates], states
 
     def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Answers]:
         """Returns the answers of the shared model to each writer's texts, read with their vectors."""
