@@ -12,7 +12,6 @@ from fedpers.simulation import prepare, simulate
 from tests.conftest import Run, small
 from tests.models.test_loading import gpt2
 
-
 ALONE = {"intermediate": "none"}  # no stage before the task
 
 
@@ -91,8 +90,8 @@ def written(folder: Path, texts: list[str]) -> list[str]:
     """Writes five people with these texts, and returns the flags that read them."""
     rows = [f"p{n},{text},{when % 2},{when}" for n in range(5) for when, text in enumerate(texts)]
     (folder / "data.csv").write_text("\n".join(["user_id,text,label,when", *rows]) + "\n")
-    given = "--data data.csv --time-column when --split time --public-people 1 --rounds 1 --workers 0 --intermediate none"
-    return given.split()
+    given = "--data data.csv --time-column when --split time --public-people 1 --rounds 1 --workers 0"
+    return [*given.split(), "--intermediate", "none"]
 
 
 def test_answers_in_words_are_refused(run: Run, tmp_path: Path) -> None:
