@@ -42,8 +42,8 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "perplm-soft": {
-        "local": {"batch_size": 4, "local_lr": 0.5},
-        "perplm_soft": {"prompt_length": 3, "prompt_inner": 8},
+        "local": {"batch_size": 4, "local_lr": 1.0},
+        "perplm_soft": {"prompt_length": 3, "prompt_inner": 8, "masked_share": 0.3},
     },
 }
 
