@@ -26,7 +26,8 @@ Trained = tuple[Sequence[Upload], Sequence[State]]
 
 
 # What a method's bench has besides: prompts with an item of a history need room, and modules of random
-# weights large steps; with IDfree's little noise, what a device fitted shows in the few texts it has.
+# weights large steps; with IDfree's little noise, what a device fitted shows in the few texts it has; hidden
+# words of a whole vocabulary take longer to learn than two classes.
 OWN: dict[str, dict[str, dict[str, Any]]] = {
     "idfree": {"idfree": {"noise": 0.2}},
     "oppu": {
@@ -39,6 +40,10 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
             "prompt_tokens": 3,
             "module_batch_size": 4,
         },
+    },
+    "perplm-soft": {
+        "local": {"batch_size": 4, "local_lr": 1.0},
+        "perplm_soft": {"prompt_length": 3, "prompt_inner": 8, "masked_share": 0.3},
     },
 }
 
@@ -111,11 +116,15 @@ def bench(place: Place) -> Bench:
 def kind_of(place: Place) -> str:
     """Returns what a phase's uploads are, or whether what is fitted stays, learnt by asking a device."""
     b = bench(place)
+    plan = phase_of(place).plan
     [device] = b.cohort(0)
     with threads(1):  # tests are collected before there is a fixture to see to it
         uploads, [state] = b.client.train(b.shared, [device])
     if not uploads:
-        return "idle" if state is device.state else "module" if b.model.writes else "nothing"
+        if state is device.state:
+            return "idle"
+        hidden = plan is not None and plan.masking is not None
+        return "module" if b.model.writes else "hidden words" if hidden else "nothing"
     if isinstance(uploads[0], Update):
         return "updates"
     return "vectors" if uploads[0].vectors.size else "texts"

@@ -21,7 +21,7 @@ from tests.phases import (
 with_updates = of_kinds("updates")
 with_records = of_kinds("texts", "vectors")
 with_vectors = of_kinds("vectors")
-with_nothing = of_kinds("nothing", "module")
+with_nothing = of_kinds("nothing", "module", "hidden words")
 with_own_classifier = of_kinds("nothing")
 with_idle_devices = of_kinds("idle")
 

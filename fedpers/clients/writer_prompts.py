@@ -42,7 +42,7 @@ class WriterPrompts:
 
     def enrol(self, model: Model, population: Population, seed: int) -> Enrolment:
         """Gives everyone the same vectors, those of the model's one row."""
-        start: State = {name: p.detach()[0].cpu().numpy() for name, p in owned(model.module).items()}
+        start: State = {name: p.detach()[0].cpu().numpy().copy() for name, p in owned(model.module).items()}
         return lambda person: start
 
     def encode(self, model: Model, device: Device) -> Examples:
