@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
 from typing import Any, TypeVar
 
 import ray
@@ -44,8 +46,10 @@ def spread(
             while waiting and len(running) < jobs:
                 number = waiting.popleft()
                 running[task.remote(items[number])] = number
-            [done], _ = ray.wait(list(running), num_returns=1)
-            yield running.pop(done), _fetch(done)
+            with redirect_stdout(sys.stderr):  # Ray prints there when a process dies
+                [done], _ = ray.wait(list(running), num_returns=1)
+                result = _fetch(done)
+            yield running.pop(done), result
     finally:
         for reference in running:
             ray.cancel(reference, force=True)
