@@ -244,7 +244,9 @@ def study(
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", help="Runs at once; 0 or 1 works in this process. [one a core]", min=0),
+        typer.Option(
+            "--jobs", help="Runs at once; 0 or 1 works in this process. [one a core]", metavar="INT"
+        ),
     ] = None,
     config: Config = None,
     set: Sets = None,

@@ -131,6 +131,8 @@ def study(
     report: Reporter,
 ) -> dict[str, Any]:
     """Runs what is missing of a study, and fills its folder."""
+    if jobs is not None and jobs < 0:
+        raise InputError(f"--jobs {jobs}: give a number of runs, 0 or more (nearest: 0)")
     name, found = find_study(name)
     if seeds is not None:
         found = found.model_copy(update={"seeds": tuple(_seeds(seeds))})
