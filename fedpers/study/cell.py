@@ -7,6 +7,7 @@ import traceback
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fedpers import runs
 from fedpers.errors import FedpersError, InputError, StoppedError
 from fedpers.evaluation import Scores
 from fedpers.experiments import find
@@ -86,6 +87,7 @@ def _record(task: Task, outcome: Outcome, seconds: float) -> dict[str, Any]:
         "where": task.cell.where,
         "seed": task.seed,
         "settings": task.settings.model_dump(),
+        "versions": runs.versions(),
         "summary": outcome.test.summary(),
         "scores": {name: scores_record(scores) for name, scores in sets.items()},
         "ceilings": asdict(outcome.ceilings) if outcome.ceilings else None,

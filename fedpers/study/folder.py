@@ -1,9 +1,9 @@
 """A study's folder, in which it goes on where it stopped.
 
 study.json       the study as it was described, and what was set beside it
-versions.json    fedpers, its commit, and the libraries that can change a number
-cells/           a JSON file for every finished run of a cell, with settings and everyone's scores; of a run
-                 that failed, where it did, as text
+versions.json    fedpers, its commit, and the libraries that can change a number, at the last command
+cells/           a JSON file for every finished run of a cell, with settings, versions and everyone's scores;
+                 of a run that failed, where it did, as text
 table.md table.csv result.json    what came out, and pictures if the study has any
 """
 
