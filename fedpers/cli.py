@@ -29,6 +29,7 @@ from fedpers.report.people_tables import (
 )
 from fedpers.report.progress import Reporter
 from fedpers.report.result_tables import comparison_table, simulation_table, verification_table
+from fedpers.report.study_tables import studies_table, study_table
 from fedpers.settings import (
     DataSettings,
     Settings,
@@ -233,6 +234,48 @@ def people(
         _print(commands.people(run, module), people_table, json)
 
 
+def study(
+    name: Annotated[
+        str | None, typer.Argument(help="A study, or a TOML file of one's own.", metavar="[NAME]")
+    ] = None,
+    list: Annotated[bool, typer.Option("--list", help="List the studies there are.")] = False,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", help="Seeds, parted by commas. [the study's]", metavar="TEXT")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", help="Runs at once; 0 or 1 works in this process. [one a core]", metavar="INT"
+        ),
+    ] = None,
+    config: Config = None,
+    set: Sets = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The study's folder, to go on in if it is one. [a new one in runs/]",
+            metavar="FOLDER",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Runs a study: a grid of runs that ends in one table, such as a paper's.
+
+    Without NAME it lists the studies. --config and --set give settings of all cells, to try a study small.
+    Every finished run is kept: the same command with the same --out does only what is missing. Exit status
+    1 if a run failed.
+    """
+    if name is None or list:
+        listed = commands.list_studies()
+        _print({"studies": listed}, lambda _: studies_table(listed), json)
+        return
+    result = commands.study(name, _layers(config, set, {}), seeds, out, jobs, Reporter())
+    _print(result, study_table, json)
+    if result["interrupted"] or result["failed"]:
+        raise typer.Exit(1)
+
+
 @app.command()
 def methods(json: Json = False) -> None:
     """Lists the methods."""
@@ -244,6 +287,7 @@ app.command()(with_flags(simulate, all_sections(own_sections())))
 app.command()(
     with_flags(compare, all_sections(own_sections()), without=("method", "seed", "checkpoint_every"))
 )
+app.command()(study)
 app.command()(people)
 app.command()(with_flags(verify, all_sections(own_sections()), without=_VERIFY_DECIDES))
 attack_app.command()(

@@ -30,6 +30,7 @@ from fedpers.settings import Settings, resolve
 from fedpers.simulation import Outcome, Setup, lay_out, prepare
 from fedpers.simulation import simulate as run_federated
 from fedpers.simulation.setup import threads
+from fedpers.study import Layer, cells_of, conduct, find_study, studies
 
 # What changes no result and may be different when a run goes on.
 _FREE = tuple(("engine", name) for name in ("workers", "ray_address", "checkpoint_every"))
@@ -111,6 +112,34 @@ def verify(settings: Settings, report: Reporter) -> dict[str, Any]:
     checks = [asdict(check) for check in verification.verify(settings, build, report)]
     agree = all(check["agrees"] for check in checks)
     return {"method": settings.run.method, "checks": checks, "agree": agree}
+
+
+def list_studies() -> list[dict[str, Any]]:
+    """Lists the shipped studies."""
+    return [
+        {"name": name, "title": found.title, "runs": len(cells_of(found)) * len(found.seeds)}
+        for name, found in studies().items()
+    ]
+
+
+def study(
+    name: str,
+    layers: Sequence[Layer],
+    seeds: str | None,
+    out: Path | None,
+    jobs: int | None,
+    report: Reporter,
+) -> dict[str, Any]:
+    """Runs what is missing of a study, and fills its folder."""
+    if jobs is not None and jobs < 0:
+        raise InputError(f"--jobs {jobs}: give a number of runs, 0 or more (nearest: 0)")
+    name, found = find_study(name)
+    if seeds is not None:
+        found = found.model_copy(update={"seeds": tuple(_seeds(seeds))})
+    result = conduct(name, found, layers, out, jobs, report)
+    if result["interrupted"]:
+        report.say(f"stopped: the same command with --out {result['run']} goes on")
+    return result
 
 
 def attack_attribution(

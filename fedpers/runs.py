@@ -79,7 +79,7 @@ def new_run(out: Path | None, name: str, settings: Settings) -> Iterator[Path]:
     Raises:
         InputError: The folder holds something already, or cannot be written.
     """
-    folder = out or _unused(_DEFAULT_PARENT / f"{datetime.now():%Y%m%d-%H%M%S}-{name}")
+    folder = out or unused(_DEFAULT_PARENT / f"{datetime.now():%Y%m%d-%H%M%S}-{name}")
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} is not empty, and a run is never overwritten: give another --out")
@@ -252,7 +252,7 @@ def _commit() -> str | None:
     return described.stdout.strip()
 
 
-def _unused(folder: Path) -> Path:
+def unused(folder: Path) -> Path:
     """Returns the folder, or the first of folder-2, folder-3, ... that does not exist."""
     candidate, number = folder, 2
     while candidate.exists():

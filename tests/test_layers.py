@@ -27,7 +27,7 @@ ORDER = (
     ("simulation",),
     ("comparison",),
     ("experiments",),
-    ("audit", "modules"),
+    ("audit", "modules", "study"),
     ("flower_app",),
     ("stock",),
     ("verification",),

@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 CARDS = sorted((ROOT / "fedpers" / "experiments" / "cards").glob("*.toml"))
 
 
-@pytest.mark.parametrize("command", ["simulate", "compare", "data describe", "attack attribution", "people"])
+@pytest.mark.parametrize(
+    "command", ["simulate", "compare", "data describe", "attack attribution", "study", "people"]
+)
 def test_the_readme_shows_the_help_as_it_is(command: str) -> None:
     shown = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "80"})
     expected = "\n".join(line.rstrip() for line in shown.output.strip().splitlines())

@@ -10,6 +10,7 @@ from fedpers.engine.reduction import mean
 from fedpers.engine.rounds import Round, federate
 from fedpers.engine.shards import files_of, people_of, read_file, write_file, write_states
 from fedpers.engine.states import LATEST, FileStates, MemoryStates, Stamp, StateStore
+from fedpers.engine.tasks import spread
 from fedpers.engine.worker import Order, Site, Whose, Work, Worker
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "remind",
     "remove_checkpoints",
     "reply",
+    "spread",
     "to_arrays",
     "to_record",
     "worker_count",

@@ -87,7 +87,7 @@ class RayCrew:
             settings: How many there are, and where.
             states: A store that all workers can reach; by default an actor keeps the states.
         """
-        _start_ray(settings)
+        start_ray(settings)
         self._keeper: Any = None if states else ray.remote(MemoryStates).options(num_cpus=0).remote()
         self._store: StateStore = states or _RemoteStates(self._keeper)
         self._make, self._gpus = ray.remote(Worker), settings.gpus_per_worker
@@ -189,7 +189,12 @@ def _places() -> list[str]:
     return [node for turn in turns for node, count in cores.items() if count > turn] or list(cores)
 
 
-def _start_ray(settings: EngineSettings) -> None:
+def start_ray(settings: EngineSettings) -> None:
+    """Starts Ray, or joins the cluster that the settings name, unless this process has done so.
+
+    Raises:
+        InputError: There is no such cluster.
+    """
     if ray.is_initialized():
         return
     # Ray's own switches: no usage reports, no advice about GPUs of workers that use none, and no lower

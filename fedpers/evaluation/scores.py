@@ -267,13 +267,25 @@ def paired_test(ours: Scores, theirs: Scores, measure: str) -> float:
 
 
 def bootstrap_accuracy(scores: Sequence[Scores], draw: np.random.Generator) -> tuple[float, float]:
-    """Returns the 95 % bootstrap interval of the pooled accuracy over people and seeds.
+    """Returns the 95 % bootstrap interval of the pooled accuracy over people and seeds."""
+    return bootstrap_measure(scores, draw, "accuracy")
+
+
+def bootstrap_measure(
+    scores: Sequence[Scores], draw: np.random.Generator, measure: str
+) -> tuple[float, float]:
+    """Returns the 95 % bootstrap interval of a pooled measure over people and seeds.
 
     A person is drawn with all their samples of all seeds, because these hang together.
+
+    Args:
+        scores: One for each seed.
+        draw: The resampling.
+        measure: "accuracy" or one of the scores' sums.
     """
     persons = [score.persons for score in scores]
-    correct = _by_person(persons, [score.correct for score in scores])
-    return bootstrap(correct, _by_person(persons, [score.total for score in scores]), draw)
+    sums = _by_person(persons, [score.summed(measure) for score in scores])
+    return bootstrap(sums, _by_person(persons, [score.total for score in scores]), draw)
 
 
 def bootstrap(sums: _Numbers, totals: _Numbers, draw: np.random.Generator) -> tuple[float, float]:

@@ -47,7 +47,7 @@ def draw_frontier(result: Mapping[str, Any], folder: Path) -> list[Path]:
     axes.set(xlabel="misattributed uploads (%)", ylabel="test accuracy (%)", xlim=(-4, 104))
     axes.margins(y=0.15)
     axes.legend(loc="best", frameon=False)
-    return _save(figure, folder, "frontier")
+    return save(figure, folder, "frontier")
 
 
 def draw_uploads(vectors: npt.NDArray[np.float64], senders: Ints, seed: int, folder: Path) -> list[Path]:
@@ -67,10 +67,11 @@ def draw_uploads(vectors: npt.NDArray[np.float64], senders: Ints, seed: int, fol
     axes = figure.add_subplot()
     axes.scatter(flat[:, 0], flat[:, 1], c=np.searchsorted(people, senders[places]), cmap="tab10", s=12)
     axes.set(title=f"Uploads of {len(people)} people by t-SNE, a colour a person", xticks=[], yticks=[])
-    return _save(figure, folder, "uploads")
+    return save(figure, folder, "uploads")
 
 
-def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Writes a figure as PNG and SVG, and returns the files."""
     FigureCanvasAgg(figure)
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     for path in paths:

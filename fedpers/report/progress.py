@@ -15,7 +15,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 class Stage:
     """One counted piece of work, such as the rounds; shown as plain lines now and then."""
 
-    def __init__(self, console: Console, name: str, steps: int, done: int = 0) -> None:
+    def __init__(self, console: Console, name: str, steps: int, done: int = 0, *, each: bool = False) -> None:
         """Starts counting.
 
         Args:
@@ -23,7 +23,9 @@ class Stage:
             name: What is counted, such as "rounds".
             steps: How many steps there will be.
             done: Steps that were done before.
+            each: Whether every step has a line that stays, for few and long ones.
         """
+        self._each = each
         self._console, self._name, self._steps = console, name, steps
         self._done = self._before = done
         self._note = ""
@@ -36,7 +38,7 @@ class Stage:
         now = time.monotonic()
         if self._done == self._before + 1:
             self._first = now
-        if self._done == self._steps or now - self._last >= _SECONDS_BETWEEN_LINES:
+        if self._each or self._done == self._steps or now - self._last >= _SECONDS_BETWEEN_LINES:
             self._print(now, self._note)
 
     def tell(self, done: int, devices: int) -> None:
@@ -62,15 +64,19 @@ class Stage:
 class LiveStage(Stage):
     """The same in a terminal, as one line with a bar."""
 
-    def __init__(self, console: Console, name: str, steps: int, done: int, bars: Progress) -> None:
+    def __init__(
+        self, console: Console, name: str, steps: int, done: int, bars: Progress, *, each: bool = False
+    ) -> None:
         """Adds a bar to a live display."""
-        super().__init__(console, name, steps, done)
+        super().__init__(console, name, steps, done, each=each)
         self._bars = bars
         self._bar = bars.add_task(name, total=steps, completed=done, note="")
 
     def advance(self, note: str = "") -> None:
         self._done += 1
         self._note = note or self._note
+        if self._each:
+            self._console.print(note, highlight=False, markup=False)
         self._bars.update(self._bar, completed=self._done, note=self._note)
 
     def tell(self, done: int, devices: int) -> None:
@@ -94,10 +100,17 @@ class Reporter:
         self.console.print(line, highlight=False, markup=False)
 
     @contextmanager
-    def stage(self, name: str, steps: int, done: int = 0) -> Iterator[Stage]:
-        """Counts a piece of work, some of it perhaps done before, while the block runs."""
+    def stage(self, name: str, steps: int, done: int = 0, *, each: bool = False) -> Iterator[Stage]:
+        """Counts a piece of work, some of it perhaps done before, while the block runs.
+
+        Args:
+            name: What is counted.
+            steps: How many steps there will be.
+            done: Steps that were done before.
+            each: Whether every step has a line that stays.
+        """
         if not self.console.is_terminal:
-            yield Stage(self.console, name, steps, done)
+            yield Stage(self.console, name, steps, done, each=each)
             return
         columns = (
             TextColumn("{task.description}"),
@@ -107,4 +120,4 @@ class Reporter:
             TimeRemainingColumn(compact=True),
         )
         with Progress(*columns, console=self.console) as bars:
-            yield LiveStage(self.console, name, steps, done, bars)
+            yield LiveStage(self.console, name, steps, done, bars, each=each)

@@ -51,3 +51,19 @@ def test_the_time_left_goes_by_the_pace_after_the_first_step(monkeypatch: pytest
         "rounds: 3/4, 15 s left",
         "rounds: 4/4",
     ]
+
+
+def test_few_long_steps_have_a_line_each() -> None:
+    stream = io.StringIO()
+    with Reporter(Console(file=stream, width=80)).stage("runs", 3, 1, each=True) as stage:
+        stage.advance("one")
+        stage.advance("two")
+    assert stream.getvalue().splitlines() == ["runs: 2/3, one", "runs: 3/3, two"]
+
+
+def test_few_long_steps_have_a_line_each_above_the_bar() -> None:
+    stream = io.StringIO()
+    with Reporter(Console(file=stream, force_terminal=True, width=80)).stage("runs", 2, each=True) as stage:
+        stage.advance("the first")
+        stage.advance("the second")
+    assert "the first\n" in stream.getvalue().replace("\r", "")

@@ -1,0 +1,255 @@
+"""The cells of a study, each with its settings as they are run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, get_args
+
+from fedpers.comparison import Where
+from fedpers.errors import InputError, unknown
+from fedpers.experiments import find, own_sections
+from fedpers.settings import RunSettings, Settings, resolve
+from fedpers.study.description import Gain, Layer, OwnCell, Plot, Study
+from fedpers.study.measures import check_measure, split
+
+NO_LABEL = "-"  # shown on an axis that a cell has no label on
+# What changes no result, and what a study decides itself.
+_FREE = ("workers", "ray_address", "checkpoint_every", "state_folder")
+_DECIDED = {"engine.workers": "--jobs", "run.seed": "--seeds"}
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A place in the grid; every cell is itself only, though two may have the same settings.
+
+    Attributes:
+        labels: Its label on each axis.
+        where: Whether it trains central or federated.
+        settings: All its settings but the seed.
+    """
+
+    labels: Mapping[str, str]
+    where: Where
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """Its labels, to be read by people."""
+        return " ".join(label for label in self.labels.values() if label != NO_LABEL)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of a cell.
+
+    Attributes:
+        cell: Which.
+        seed: With which seed.
+    """
+
+    cell: Cell
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The cell and the seed, to be read by people."""
+        return f"{self.cell.name}, seed {self.seed}"
+
+    @property
+    def settings(self) -> Settings:
+        """All settings of the run, in one process."""
+        settings = self.cell.settings
+        run = RunSettings(method=settings.run.method, seed=self.seed)
+        engine = settings.engine.model_copy(update={"workers": 0})
+        return settings.model_copy(update={"run": run, "engine": engine})
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that can change the run's result but the code."""
+        settings = self.settings.model_dump()
+        for name in _FREE:
+            del settings["engine"][name]
+        text = json.dumps([self.cell.where, settings], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def file(self) -> str:
+        """The name of the file that the run's record is in."""
+        plain = re.sub(r"[^\w.]+", "-", f"{self.cell.name} seed {self.seed}").strip("-").lower()
+        return f"{plain}-{self.digest}.json"
+
+
+def cells_of(study: Study, layers: Sequence[Layer] = ()) -> list[Cell]:
+    """Returns the cells of a study: those of their own, then the product of its axes.
+
+    Args:
+        study: The study.
+        layers: Settings of all cells that go before the file's, but not before what an axis or cell sets.
+
+    Raises:
+        InputError: A setting or label is unknown or breaks a rule, or a layer sets what an axis sets.
+    """
+    for layer in layers:
+        _check_layer(study, layer)
+    found = [_own_cell(study, cell, layers) for cell in study.cells]  # baselines mostly
+    found += [_product_cell(study, labels, layers) for labels in product(*study.axes.values()) if labels]
+    if not found:
+        raise InputError("a study needs axes with values, or cells of its own")
+    names = [cell.name for cell in found]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"two cells have the labels {twice!r}: give one of them others")
+    _check_shown(study, found)
+    return found
+
+
+def baseline_of(cell: Cell, labels: Mapping[str, str], cells: Sequence[Cell]) -> Cell | None:
+    """Returns the cell that another is compared with, or None if there is none but itself.
+
+    It is the one that differs by these labels only or, without such a one, the one that has no others.
+    """
+    nearest = {**cell.labels, **labels}
+    bare = {name: labels.get(name, NO_LABEL) for name in cell.labels}
+    for wanted in (nearest, bare):
+        for other in cells:
+            if dict(other.labels) == wanted:
+                return None if other is cell and labels else other
+    return None
+
+
+def figures_of(columns: Sequence[str], figures: Mapping[str, Any]) -> list[tuple[dict[str, str], float]]:
+    """Returns a paper's numbers, nested by label, each with all its labels.
+
+    >>> figures_of(["kind", "length"], {"none": 0.4, "digits": {"5": 0.5}})
+    [({'kind': 'none', 'length': '-'}, 0.4), ({'kind': 'digits', 'length': '5'}, 0.5)]
+    """
+    first, *rest = columns
+    found = []
+    for label, figure in figures.items():
+        if isinstance(figure, Mapping):
+            found += [({first: label, **labels}, value) for labels, value in figures_of(rest, figure)]
+        else:
+            found.append(({first: label} | dict.fromkeys(rest, NO_LABEL), float(figure)))
+    return found
+
+
+def _product_cell(study: Study, labels: Sequence[str], layers: Sequence[Layer]) -> Cell:
+    placed = dict(zip(study.axes, labels, strict=True))
+    return _cell(study, placed, [study.axes[axis][label] for axis, label in placed.items()], layers)
+
+
+def _own_cell(study: Study, cell: OwnCell, layers: Sequence[Layer]) -> Cell:
+    own = {**cell.settings, **({"where": cell.where} if cell.where else {})}
+    return _cell(study, cell.labels, [own], layers)
+
+
+def _cell(
+    study: Study, placed: Mapping[str, str], own: Sequence[Mapping[str, Any]], layers: Sequence[Layer]
+) -> Cell:
+    labels = {column: placed.get(column, NO_LABEL) for column in study.columns}
+    where = [value["where"] for value in own if "where" in value]
+    settings = [{name: fields for name, fields in value.items() if name != "where"} for value in own]
+    try:
+        if where and where[-1] not in get_args(Where):
+            raise unknown("place to train", where[-1], get_args(Where))
+        resolved = resolve([study.settings, *layers, *settings], own_sections())
+        find(resolved.run.method)
+    except InputError as error:
+        raise InputError(f"cell {' '.join(placed.values())}: {error}") from None
+    return Cell(labels, where[-1] if where else study.where, resolved)
+
+
+def _check_layer(study: Study, layer: Layer) -> None:
+    """Raises an InputError if a layer sets what the study, one of its axes or a flag sets."""
+    resolve([layer], own_sections())
+    set_by = {
+        f"{section}.{field}": f"the study's {axis}"
+        for axis, values in study.axes.items()
+        for value in values.values()
+        for section, fields in value.items()
+        if isinstance(fields, Mapping)
+        for field in fields
+    }
+    for section, fields in layer.items():
+        for field in fields:
+            by = ({**_DECIDED, **set_by}).get(f"{section}.{field}")
+            if by:
+                raise InputError(f"{section}.{field} is set by {by}: leave it out")
+
+
+def _check_shown(study: Study, cells: Sequence[Cell]) -> None:
+    """Raises an InputError if a measure, gain, figure or picture is of something that isn't there."""
+    sets = {phase.name for c in cells for phase in find(c.settings.run.method).build(c.settings).phases}
+    known = {axis: {cell.labels[axis] for cell in cells} for axis in study.columns}
+    numeric = {axis for axis, labels in known.items() if all(map(is_number, labels - {NO_LABEL}))}
+    for measure in study.measures.values():
+        check_measure(measure, sets)
+    for heading, gain in study.gains.items():
+        _check_gain(heading, gain, sets, known)
+    for heading, published in study.published.items():
+        _check_figures(f"published.{heading}", published.figures, list(known.items()), numeric)
+    if study.plot:
+        _check_plot(study.plot, known, numeric, bool(study.gains))
+
+
+def _check_gain(heading: str, gain: Gain, sets: set[str], known: Mapping[str, set[str]]) -> None:
+    over = gain.over or gain.of
+    for measure in (gain.of, over):
+        check_measure(measure, sets, summed=True)
+    if split(gain.of)[1] != split(over)[1]:
+        raise InputError(f"gains.{heading}: {gain.of} and {over} are different measures: compare the same")
+    if not gain.baseline and gain.of == over:
+        raise InputError(f"gains.{heading}: nothing to compare with: give baseline labels, or over")
+    for axis, label in gain.baseline.items():
+        if axis not in known:
+            raise unknown(f"axis of gains.{heading}", axis, known)
+        if label not in known[axis]:
+            raise unknown(f"label of gains.{heading}", label, known[axis])
+
+
+def _check_plot(plot: Plot, known: Mapping[str, set[str]], numeric: set[str], gains: bool) -> None:
+    if plot.kind == "people":
+        if not gains:
+            raise InputError("plot.kind 'people' draws gains: describe one under [gains.HEADING]")
+        return
+    if plot.x is None:
+        raise InputError("plot.x is missing: the axis that lines run along")
+    for axis in (plot.x, *([plot.lines] if plot.lines else [])):
+        if axis not in known:
+            raise unknown("axis of the plot", axis, known)
+    if plot.x not in numeric:
+        raise InputError(f"plot.x {plot.x!r}: lines run along an axis whose labels are numbers")
+
+
+def _check_figures(
+    place: str, figures: Mapping[str, Any], known: Sequence[tuple[str, set[str]]], numeric: set[str]
+) -> None:
+    """Raises an InputError if a figure is no number, or of no cell; numbers may go beyond a numeric axis."""
+    if not known:
+        raise InputError(f"{place}: nested deeper than cells have labels")
+    (axis, labels), *rest = known
+    for label, figure in figures.items():
+        if label not in labels and not (axis in numeric and is_number(label)):
+            raise unknown(f"label of {place}", label, labels)
+        if isinstance(figure, Mapping):
+            _check_figures(f"{place}.{label}", figure, rest, numeric)
+        elif isinstance(figure, bool) or not isinstance(figure, int | float):
+            raise InputError(f"{place}.{label} {figure!r}: give a number")
+
+
+def is_number(label: str) -> bool:
+    """Tells whether a label can be a place on an axis of numbers.
+
+    >>> is_number("0.5"), is_number("ten")
+    (True, False)
+    """
+    try:
+        return math.isfinite(float(label))
+    except ValueError:
+        return False
