@@ -325,5 +325,5 @@ def test_first_prompts_change_embeddings_at_their_own_places_alone(kind: str) ->
 @every_layer_placement
 def test_a_decoder_is_refused(placement: Placement) -> None:
     module = GPT2ForSequenceClassification(GPT2Config(vocab_size=50, n_embd=8, n_layer=1, n_head=1))
-    with pytest.raises(InputError, match=r"^writer prompts and hidden words .* and gpt2 is none"):
+    with pytest.raises(InputError, match=r"^writer prompts, context and hidden words .* and gpt2 is none"):
         prompts(placement).attach(module)
