@@ -24,6 +24,14 @@ _NAMES = MappingProxyType(
 )
 
 
+def methods_table(summaries: Mapping[str, str]) -> Table:
+    """Lists methods with a line on each."""
+    table = Table.grid(padding=(0, 2))
+    for name, summary in summaries.items():
+        table.add_row(name, summary)
+    return table
+
+
 def simulation_table(result: Mapping[str, Any]) -> RenderableType:
     """Returns one run's scores, with the ceilings where they are known."""
     table = Table(

@@ -19,10 +19,10 @@ def devices_at_once(
 ) -> int:
     """Returns how many devices to stack, 1 or more.
 
-    A stack must fit into the memory: parameters, gradients, optimizer moments, and activations as
-    Korthikanti et al. (Reducing Activation Recomputation in Large Transformer Models, MLSys 2023, arXiv
-    2205.05198, equation 1) count them, twice for 4-byte numbers. On a CPU a stack whose layers' outputs no
-    longer fit into its caches gains nothing more, which ends it earlier.
+    A stack must fit into the memory: parameters, gradients, optimizer moments, activations as Korthikanti et
+    al. (Reducing Activation Recomputation in Large Transformer Models, MLSys 2023, arXiv 2205.05198, equation
+    1) count them, twice for 4-byte numbers, and the scores of all words where masked ones are guessed. On a
+    CPU a stack whose layers' outputs no longer fit into its caches gains nothing more, which ends it earlier.
 
     Args:
         model: The model.
@@ -39,6 +39,8 @@ def devices_at_once(
     width, layers, heads = config.hidden_size, config.num_hidden_layers, config.num_attention_heads
     pieces = min(samples, plan.micro_batch or samples)
     activations = 2 * pieces * tokens * width * layers * (34 + 5 * heads * tokens / width)
+    if plan.masking is not None:  # scores of all words, their logarithms and gradients
+        activations += 3 * _FLOAT * pieces * tokens * plan.masking.share * config.vocab_size
     numbers = _trained(model, parts, plan) if trained is None else trained
     own = _FLOAT * numbers * (3 + _MOMENTS[plan.optimizer])
     fitting = memory / (own + activations)
@@ -50,7 +52,9 @@ def devices_at_once(
 def _trained(model: Model, parts: Sequence[Examples], plan: Plan) -> float:
     """Returns how many numbers a device trains."""
     total = sum(p.numel() for p in model.module.parameters() if p.requires_grad)
-    words = Words.of_each(model, parts) if plan.weight_decay == 0 else None
+    words = None
+    if plan.weight_decay == 0:
+        words = Words.of_each(model, parts, masked=plan.masking is not None)
     if words is None:
         return total
     rows = float(np.mean([len(own.index) for own in words]))

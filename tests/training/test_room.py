@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
-from fedpers.models import Examples, Model
+from fedpers.models import Examples, Masking, Model
 from fedpers.training import Plan, devices_at_once
 from tests.training.test_stack import Padding
 
@@ -31,6 +31,15 @@ def test_a_stack_holds_parameters_gradients_moments_and_activations() -> None:
     trained = sum(p.numel() for p in small.module.parameters()) - (1000 - 21) * 32
     bytes_each = 824_320 + 4 * 4 * trained
     assert devices_at_once(small, devices(10, 20), SGD, memory=3.5 * bytes_each) == 3
+
+
+def test_guessing_masked_words_takes_all_of_the_table_and_the_scores_of_all_words() -> None:
+    # As above with all of 1,000 words trained; 0.25 of 8 x 20 tokens have 1,000 scores of 4 bytes, with their
+    # logarithms and gradients.
+    small, plan = model(), replace(SGD, masking=Masking(0.25))
+    trained = sum(p.numel() for p in small.module.parameters())
+    bytes_each = 824_320 + 4 * 4 * trained + 3 * 4 * 40 * 1000
+    assert devices_at_once(small, devices(10, 20), plan, memory=3.5 * bytes_each) == 3
 
 
 def test_decay_needs_whole_tables_and_adam_a_second_moment() -> None:
