@@ -57,7 +57,7 @@ def plans(found: Method) -> tuple[Plan, Plan]:
 
 def strategy_of(phase: Phase) -> object:
     _, population, spec = lay_out(small(model={"answer_tokens": 8}), find("oppu").build)
-    return phase.strategy(Server(len(population.clients), spec, 0))
+    return phase.strategy(Server(len(population.clients), spec, 0, public_people=1))
 
 
 # Phases
