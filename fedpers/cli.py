@@ -28,7 +28,12 @@ from fedpers.report.people_tables import (
     strata_table,
 )
 from fedpers.report.progress import Reporter
-from fedpers.report.result_tables import comparison_table, simulation_table, verification_table
+from fedpers.report.result_tables import (
+    comparison_table,
+    methods_table,
+    simulation_table,
+    verification_table,
+)
 from fedpers.settings import (
     DataSettings,
     Settings,
@@ -237,7 +242,7 @@ def people(
 def methods(json: Json = False) -> None:
     """Lists the methods."""
     summaries = {name: found.summary for name, found in experiments().items()}
-    _print(summaries, lambda _: "\n".join(f"{name:18}{text}" for name, text in summaries.items()), json)
+    _print(summaries, methods_table, json)
 
 
 app.command()(with_flags(simulate, all_sections(own_sections())))

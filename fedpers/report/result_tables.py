@@ -114,6 +114,15 @@ def _run_notes(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def methods_table(summaries: Mapping[str, str]) -> RenderableType:
+    """Returns every method with its line."""
+    table = Table.grid(padding=(0, 3, 0, 0))
+    table.add_column(no_wrap=True)
+    for name, summary in summaries.items():
+        table.add_row(name, summary)
+    return table
+
+
 def comparison_table(result: Mapping[str, Any]) -> RenderableType:
     """Returns the table of methods by setting, and the differences per person."""
     cells = _table(f"Test accuracy, {_seeds(result)}")
