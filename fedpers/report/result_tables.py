@@ -33,7 +33,7 @@ def simulation_table(result: Mapping[str, Any]) -> RenderableType:
     if result["macro_f1"] is not None:
         table.add_row("macro-F1", _rate(result["macro_f1"]))
     for name, value in result.get("measures", {}).items():
-        table.add_row(_spoken(name), _rate(value["pooled"]))
+        table.add_row(spoken(name), _rate(value["pooled"]))
     if result["another_accuracy"] != result["accuracy"]:
         table.add_row("everyone as another person", _rate(result["another_accuracy"]))
     for stage in result["stages"]:
@@ -52,10 +52,10 @@ def _arm_table(result: Mapping[str, Any]) -> RenderableType:
     """Returns the phases side by side, and what each gains over the one it stands on."""
     arms, judged = result["arms"], result["measure"]
     names = [name for name in _MEASURES if all(_pooled(arm, name) is not None for arm in arms)]
-    table = _table(f"Phases, judged by {_spoken(judged)}")
+    table = _table(f"Phases, judged by {spoken(judged)}")
     table.add_column("phase", no_wrap=True)
     for name in names:
-        table.add_column(_spoken(name), justify="right")
+        table.add_column(spoken(name), justify="right")
     for column in ("gain", "95 % interval", "p"):
         table.add_column(column, justify="right")
     for arm in arms:
@@ -79,7 +79,8 @@ def _pooled(scores: Mapping[str, Any], name: str) -> float | None:
     return measures[name]["pooled"] if name in measures else None
 
 
-def _spoken(measure: str) -> str:
+def spoken(measure: str) -> str:
+    """Returns what a measure is called in tables."""
     return {"macro_f1": "F1", "rouge_1": "ROUGE-1", "rouge_l": "ROUGE-L", "absolute_error": "MAE"}.get(
         measure, measure.replace("_", " ").replace("rmse", "RMSE")
     )
