@@ -228,6 +228,8 @@ def people(
     if compare:
         _print(commands.compare_people(run, module), likeness_table, json)
     elif strata:
+        if module is not None:
+            raise InputError("--strata tells of every kind of module: leave out --module")
         _print(commands.people_strata(run), strata_table, json)
     elif export is not None and to is not None:
         _print(commands.export_person(run, export, module, to), export_text, json)
@@ -339,4 +341,6 @@ def _print(result: Mapping[str, Any], table: Any, as_json: bool) -> None:
         sys.stdout.write(json.dumps(result) + "\n")
     else:
         rendered: RenderableType = table(result)
-        Console(highlight=False).print(rendered)
+        # People's names and labels are printed as they are, and a text's lines as long as they are.
+        console = Console(highlight=False, markup=False, emoji=False)
+        console.print(rendered, soft_wrap=isinstance(rendered, str))

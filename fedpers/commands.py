@@ -230,7 +230,8 @@ def people(run: Path, module: str | None) -> dict[str, Any]:
         "run": str(run),
         "modules": [asdict(found) for found in modules.kinds_of(run)],
         "module": kind.name,
-        "people": [asdict(owner) for owner in modules.owners(run)],
+        "measure": runs.result_of(run)["measure"],
+        "people": [asdict(owner) for owner in modules.owners(run, kind)],
     }
 
 
@@ -245,15 +246,17 @@ def compare_people(run: Path, module: str | None) -> dict[str, Any]:
 
 def people_strata(run: Path) -> dict[str, Any]:
     """Tells how people fare by the length of their history."""
-    return {"run": str(run), "strata": [asdict(stratum) for stratum in modules.strata(run)]}
+    strata = [asdict(stratum) for stratum in modules.strata(run)]
+    return {"run": str(run), "measure": runs.result_of(run)["measure"], "strata": strata}
 
 
 def export_person(run: Path, person: str, module: str | None, to: Path) -> dict[str, Any]:
     """Takes a person's module out of a run, in peft's format."""
     kind = modules.find_kind(run, module)
     own = resolve([runs.settings_of(run)], own_sections()).of(oppu.Own, "oppu")
-    modules.export(run, person, kind, oppu.adapter_of(own, kind.adapter), to)
-    return {"person": person, "module": kind.name, "to": str(to), "base": str((run / kind.base).resolve())}
+    loaded_by = modules.export(run, person, kind, oppu.adapter_of(own, kind.adapter), to)
+    base = str((run / kind.base).resolve())
+    return {"person": person, "module": kind.name, "to": str(to), "base": base, "class": loaded_by}
 
 
 def forget_person(run: Path, person: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -29,6 +30,7 @@ from fedpers.settings import ModelSettings
 _FOLDER, _BASES = "modules", "bases"
 _STRATA = 4  # of people, by the length of their history
 _PEOPLE, _KINDS, _WEIGHTS = "people.json", "kinds.json", "model.safetensors"
+_SCORES = "people.parquet"
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,13 @@ class Owner:
     Attributes:
         name: The person's name.
         samples: Test samples.
-        accuracy: Right answers among them with the run's last kind of module, in [0, 1]; None without any.
+        score: What the run is judged by, as the mean over them with one kind of module; None without any.
         bytes: Size of all of the person's modules.
     """
 
     name: str
     samples: int
-    accuracy: float | None
+    score: float | None
     bytes: int
 
 
@@ -116,21 +118,21 @@ def write_base(run: Path, name: str, spec: ModelSpec, arrays: Arrays) -> tuple[s
     return base, _sha256(run / base)
 
 
-def owners(run: Path) -> list[Owner]:
-    """Returns everyone who has modules in a run.
+def owners(run: Path, kind: Kind) -> list[Owner]:
+    """Returns everyone who has modules in a run, and how they fare with one kind of them.
 
     Raises:
         InputError: The run has none.
     """
     names = {number: name for name, number in _people(run).items()}
-    scores = {row["person"]: row for row in pq.read_table(run / "people.parquet").to_pylist()}
+    scores = {row["person"]: row for row in _scores(run).to_pylist()}
     found = []
     for path in files_of(folder_of(run)):
         for person, state in read_file(path):
             name = names[person]
-            scored = scores.get(name, {"samples": 0, "accuracy": None})
+            scored = scores.get(name, {"samples": 0, kind.name: None})
             size = sum(array.nbytes for array in state.values())
-            found.append(Owner(name, scored["samples"], scored["accuracy"], size))
+            found.append(Owner(name, scored["samples"], scored[kind.name], size))
     return found
 
 
@@ -141,7 +143,7 @@ def strata(run: Path) -> list[Stratum]:
         InputError: The run has no modules, or nobody has any more.
     """
     _people(run)
-    table = pq.read_table(run / "people.parquet")
+    table = _scores(run)
     if "history" not in table.column_names or not table.num_rows:
         raise InputError(f"{run} has nobody whose module was scored, so there is nothing to part by history")
     history = table["history"].to_numpy()
@@ -165,7 +167,7 @@ def kinds_of(run: Path) -> list[Kind]:
         InputError: The run has none.
     """
     _people(run)
-    return [Kind(**kind) for kind in json.loads((folder_of(run) / _KINDS).read_text(encoding="utf-8"))]
+    return [Kind(**kind) for kind in _read(run, _KINDS)]
 
 
 def find_kind(run: Path, name: str | None) -> Kind:
@@ -231,18 +233,22 @@ def base_of(run: Path, kind: Kind) -> Model:
     return load(ModelSpec(ModelSettings(model=str(base)), (), 0, head="words"))
 
 
-def export(run: Path, person: str, kind: Kind, adapter: Adapter, to: Path) -> None:
-    """Writes a person's module into a folder as peft has it.
+def export(run: Path, person: str, kind: Kind, adapter: Adapter, to: Path) -> str:
+    """Writes a person's module into a folder as peft has it; returns the class that loads what it stands on.
 
     Raises:
-        InputError: The folder is not empty, the person has no module, or the model's weights have changed.
+        InputError: The folder is not empty or cannot be written, the person has no module, or the model's
+            weights have changed.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise InputError(f"{to} is not empty: give another folder")
     theta = module_of(run, person, kind)
     module = base_of(run, kind).module
-    to.mkdir(parents=True, exist_ok=True)
-    save_peft(adapter, module, theta, to, str((run / kind.base).resolve()))
+    try:
+        save_peft(adapter, module, theta, to, str((run / kind.base).resolve()))
+    except OSError as error:
+        raise InputError(f"cannot write to {to}: {error.strerror}; give another folder") from error
+    return "AutoModelForSeq2SeqLM" if module.config.is_encoder_decoder else "AutoModelForCausalLM"
 
 
 def forget(run: Path, person: str) -> list[str]:
@@ -252,7 +258,7 @@ def forget(run: Path, person: str) -> list[str]:
         InputError: The person has no module in this run.
         FedpersError: Something of the person is still there.
     """
-    number = _number(run, person)
+    number, table = _number(run, person), _scores(run)
     path = _file_of(run, number)
     mine = dict(read_file(path, number))[number] if path else {}
     marks = _own_alone(run, number, mine)
@@ -262,8 +268,7 @@ def forget(run: Path, person: str) -> list[str]:
     elif path:
         path.unlink()
     _write(folder_of(run) / _PEOPLE, {name: p for name, p in _people(run).items() if name != person})
-    table = pq.read_table(run / "people.parquet")
-    pq.write_table(table.filter(pc.not_equal(table["person"], person)), run / "people.parquet")
+    pq.write_table(table.filter(pc.not_equal(table["person"], person)), run / _SCORES)
     left = list(traces(run, person, marks))
     if left:
         raise FedpersError(f"{person} is not forgotten: traces are left in {', '.join(left)}")
@@ -296,15 +301,15 @@ def traces(run: Path, person: str, module: State) -> Iterator[str]:
 
 
 def _people(run: Path) -> dict[str, int]:
-    path = folder_of(run) / _PEOPLE
-    try:
-        people: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{run} holds no personal modules: give the folder of a finished run of `fedpers simulate "
-            "--method oppu`"
-        ) from error
+    people: dict[str, int] = _read(run, _PEOPLE)
     return people
+
+
+def _scores(run: Path) -> pa.Table:
+    try:
+        return pq.read_table(run / _SCORES)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {run / _SCORES}, everyone's scores: put the run's own back") from error
 
 
 def _number(run: Path, person: str) -> int:
@@ -333,6 +338,16 @@ def _sha256(base: Path) -> str:
         return hashlib.sha256((base / _WEIGHTS).read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(f"cannot read the model in {base}: {error.strerror}") from error
+
+
+def _read(run: Path, name: str) -> Any:
+    try:
+        return json.loads((folder_of(run) / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{run} holds no personal modules: give the folder of a finished run of `fedpers simulate "
+            "--method oppu`"
+        ) from error
 
 
 def _write(path: Path, content: Any) -> None:

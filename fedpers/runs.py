@@ -222,13 +222,17 @@ def settings_of(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: There is no run.
     """
-    try:
-        settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{folder} holds no run: {error.strerror if isinstance(error, OSError) else error}"
-        ) from error
+    settings = _read_json(folder, _SETTINGS, "run")
     return {**settings.pop("own"), **settings}
+
+
+def result_of(folder: Path) -> dict[str, Any]:
+    """Returns what the command printed that made a run.
+
+    Raises:
+        InputError: There is no run, or it has not come to its end.
+    """
+    return _read_json(folder, _RESULT, "finished run")
 
 
 def write_result(folder: Path, result: Mapping[str, Any], name: str = "result") -> None:
@@ -258,6 +262,16 @@ def unused(folder: Path) -> Path:
     while candidate.exists():
         candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
     return candidate
+
+
+def _read_json(folder: Path, name: str, what: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder} holds no {what}: {error.strerror if isinstance(error, OSError) else error}"
+        ) from error
+    return found
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -112,6 +112,13 @@ def test_methods_lists_every_method_with_a_line(run: Run) -> None:
     assert any(line.startswith("user-identifier") for line in out.splitlines())
 
 
+def test_a_methods_line_goes_on_below_itself(run: Run) -> None:
+    lines = [line.rstrip() for line in run("methods")[1].splitlines()]
+    assert max(map(len, lines)) <= 80
+    column = lines[0].index("Conventional:")
+    assert all(line[column - 1 : column] == " " and line[column] != " " for line in lines)
+
+
 def test_a_toml_file_sets_what_flags_do_not(run: Run, tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text("[federation]\nrounds = 5\nserver_tau = 0.5\n")
     _, out, _ = run("simulate", "--json", "--config", "run.toml", *QUICK)

@@ -29,6 +29,7 @@ from fedpers.settings import resolve
 from fedpers.simulation import lay_out
 from fedpers.strategies import TaskBase
 from tests.conftest import Run, small
+from tests.test_written_answers import model_folder
 
 pytestmark = [
     # Peft asks transformers by a name that is on its way out.
@@ -113,17 +114,17 @@ def test_a_module_is_recorded_with_what_it_stands_on(finished: Path) -> None:
 # Listing
 
 
-def test_people_are_listed_with_their_modules_size_and_accuracy(run: Run, finished: Path) -> None:
+def test_people_are_listed_with_their_modules_size_and_score(run: Run, finished: Path) -> None:
     status, out, _ = run("people", str(finished), "--json")
     result = strict(out)
     assert status == 0
     assert [kind["name"] for kind in result["modules"]] == KINDS
-    assert result["module"] == "prompt k=1"
+    assert (result["module"], result["measure"]) == ("prompt k=1", "accuracy")
     assert {owner["name"] for owner in result["people"]} == set(names_of(finished))
     table = {row["person"]: row for row in pq.read_table(finished / "people.parquet").to_pylist()}
     for owner in result["people"]:
         assert owner["samples"] == table[owner["name"]]["samples"]
-        assert owner["accuracy"] == table[owner["name"]]["accuracy"]
+        assert owner["score"] == table[owner["name"]]["accuracy"]
         # Two layers: LoRA of rank 2 on 16 inputs and 48 outputs, (IA)3 on 48, 16 and 64, and 3 words of 16.
         assert owner["bytes"] == 2 * 4 * (2 * 2 * (16 + 48) + sum(ia3_sizes(finished)) + 3 * 16)
 
@@ -142,11 +143,38 @@ def test_the_list_is_a_table_80_columns_wide(run: Run, finished: Path) -> None:
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_a_person_whose_texts_were_not_scored_is_listed_without_an_accuracy(run: Run, tmp_path: Path) -> None:
+def test_people_are_listed_as_they_fare_with_the_module_that_is_asked_for(run: Run, copied: Path) -> None:
+    table = pq.read_table(copied / "people.parquet")
+    place = table.column_names.index("lora k=0")
+    pq.write_table(table.set_column(place, "lora k=0", [np.full(4, 0.125)]), copied / "people.parquet")
+    _, out, _ = run("people", str(copied), "--module", "lora k=0", "--json")
+    assert [owner["score"] for owner in strict(out)["people"]] == [0.125] * 4
+    _, out, _ = run("people", str(copied), "--module", "lora k=0")
+    assert out.count(" 0.125 ") == 4
+    assert "The accuracy is that with lora k=0." in out
+
+
+def test_people_are_listed_by_what_their_run_is_judged_by(run: Run, copied: Path) -> None:
+    result = json.loads((copied / "result.json").read_text())
+    (copied / "result.json").write_text(json.dumps(result | {"measure": "rouge_1"}))
+    assert "ROUGE-1" in run("people", str(copied))[1].splitlines()[1]
+    assert run("people", str(copied), "--strata")[1].startswith("Mean ROUGE-1 over people")
+
+
+def test_a_name_in_brackets_is_printed_as_it_is(run: Run, copied: Path) -> None:
+    file = copied / "modules" / "people.json"
+    file.write_text(file.read_text().replace("reader", "[/b]:cat:"))
+    for flags in ((), ("--compare",)):
+        status, out, _ = run("people", str(copied), *flags)
+        assert status == 0
+        assert "[/b]:cat:0000" in out
+
+
+def test_a_person_whose_texts_were_not_scored_is_listed_without_a_score(run: Run, tmp_path: Path) -> None:
     folder = simulated(tmp_path / "few", federation={"eval_clients": 2}, oppu={"retrieved": "0"})
     status, out, _ = run("people", str(folder), "--json")
     assert status == 0
-    assert sum(owner["accuracy"] is None for owner in strict(out)["people"]) == 2
+    assert sum(owner["score"] is None for owner in strict(out)["people"]) == 2
     assert run("people", str(folder))[0] == 0
 
 
@@ -180,6 +208,16 @@ def test_people_are_parted_by_the_length_of_their_history(run: Run, finished: Pa
     for stratum in strict(out)["strata"]:
         assert (stratum["fewest"], stratum["most"], stratum["people"]) == (7, 7, 1)
         assert set(stratum["means"]) == {"base k=0", "base k=1", *KINDS}
+
+
+def test_the_lengths_stand_side_by_side_however_many_modules_there_are(run: Run, finished: Path) -> None:
+    status, out, _ = run("people", str(finished), "--strata")
+    lines = out.splitlines()
+    assert status == 0
+    assert lines[0].rstrip() == "Mean accuracy over people, by the length of their history"
+    assert lines[1].split() == ["items", *["7", "..", "7"] * 4]
+    assert all(any(line.startswith(f"{phase} ") for line in lines) for phase in ("base k=0", *KINDS))
+    assert max(map(len, lines)) <= 80
 
 
 # Exporting
@@ -257,6 +295,37 @@ def test_an_exported_modules_folder_is_told_how_to_be_used(run: Run, finished: P
     }
 
 
+def test_what_an_export_says_can_be_copied_whatever_the_length_of_its_path(
+    run: Run, finished: Path, tmp_path: Path
+) -> None:
+    to = tmp_path / ("long" * 25)
+    _, out, _ = run("people", str(finished), "--export", names_of(finished)[0], "--to", str(to))
+    assert f"  model = PeftModel.from_pretrained(base, '{to}')\n" in out
+
+
+def test_a_module_on_an_encoder_and_decoder_is_exported_with_the_class_that_loads_it(
+    run: Run, tmp_path: Path
+) -> None:
+    model = str(model_folder(tmp_path, "t5"))
+    folder = simulated(
+        tmp_path / "run", model={"model": model, "heads": None, "hidden_size": None}, oppu={"module": "lora"}
+    )
+    status, out, err = run("people", str(folder), "--export", names_of(folder)[0], "--to", "mine")
+    assert status == 0, err
+    assert "  base = AutoModelForSeq2SeqLM.from_pretrained(" in out
+
+
+@pytest.mark.parametrize("to", ["file/mine", "/proc/mine"])
+def test_a_folder_that_cannot_be_written_is_one_line(
+    to: str, run: Run, finished: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    status, out, err = run("people", str(finished), "--export", names_of(finished)[0], "--to", to)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: cannot write to {to}: ")
+    assert err.endswith("; give another folder\n")
+
+
 def test_one_persons_export_holds_nothing_of_another(run: Run, finished: Path, tmp_path: Path) -> None:
     first, other, *_ = names_of(finished)
     run("people", str(finished), "--export", first, "--to", "mine", "--module", "lora k=0")
@@ -324,7 +393,7 @@ def test_everyone_else_keeps_what_is_theirs(run: Run, finished: Path, copied: Pa
         for other in names_of(copied):
             kept, known = (modules.module_of(folder, other, kind) for folder in (copied, finished))
             assert all((kept[name] == known[name]).all() for name in known)
-    listed = {owner.name for owner in modules.owners(copied)}
+    listed = {owner.name for owner in modules.owners(copied, modules.find_kind(copied, None))}
     assert listed == set(names_of(finished)) - {person}
 
 
@@ -371,6 +440,15 @@ def test_the_last_person_can_be_forgotten_and_then_there_is_nobody(run: Run, cop
         status, _, err = run("people", str(copied), flag)
         assert status == 2
         assert err.count("\n") == 1
+
+
+def test_nobody_is_half_forgotten_where_the_scores_cannot_be_read(run: Run, copied: Path) -> None:
+    (copied / "people.parquet").unlink()
+    before = files_of(copied / "modules")[0].read_bytes()
+    status, _, err = run("people", str(copied), "--forget", names_of(copied)[0])
+    assert status == 2
+    assert err.startswith(f"error: cannot read {copied}/people.parquet, everyone's scores: ")
+    assert files_of(copied / "modules")[0].read_bytes() == before
 
 
 # What cannot be done
@@ -440,6 +518,10 @@ def test_a_run_with_one_person_has_nobody_to_compare(run: Run, copied: Path) -> 
             ["--forget", "reader000000", "--module", "lora k=0"],
             "--forget removes all modules of a person: leave out --module",
         ),
+        (
+            ["--strata", "--module", "lora k=0"],
+            "--strata tells of every kind of module: leave out --module",
+        ),
     ],
     ids=str,
 )
@@ -462,6 +544,14 @@ def test_a_folder_without_modules_says_what_to_give(arguments: tuple[str, ...], 
         "error: nowhere holds no personal modules: give the folder of a finished run of `fedpers simulate "
         "--method oppu`\n"
     )
+
+
+@pytest.mark.parametrize("damaged", ["people.parquet", "modules/kinds.json", "modules/00000.safetensors"])
+def test_a_damaged_file_of_a_run_is_one_line(damaged: str, run: Run, copied: Path) -> None:
+    (copied / damaged).write_bytes(b"x")
+    status, out, err = run("people", str(copied))
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert str(copied) in err
 
 
 def test_a_name_that_is_not_there_lists_the_first_names_only() -> None:

@@ -19,6 +19,7 @@ import torch
 from fedpers import seeds
 from fedpers.clients.plain import updates_of
 from fedpers.data import Ints, ItemPart, Population, Samples
+from fedpers.errors import InputError
 from fedpers.method import Device, Enrolment, Shared, State, Update, Upload
 from fedpers.models import Arrays, Examples, Model, insert, next_tokens, pool, prompted, user_ids
 from fedpers.models.adapters import Adapter
@@ -47,6 +48,16 @@ class Prompts:
     choosing: bool = False
     part: ItemPart = "both"
     cue_alone: bool = False
+
+    def check(self, population: Population) -> None:
+        """Raises an InputError where people lack what these prompts show or these answers are chosen from."""
+        if self.asking.profile == "given" and not population.profiles:
+            raise InputError(
+                "--profile given shows the source's own profiles (profile_user_*.json beside OPPU's released "
+                "files), and this source has none: use computed or none"
+            )
+        if self.choosing and not population.labels:
+            raise InputError("--answers chosen needs a task with labels, and this one has none: use written")
 
     def encode(self, model: Model, device: Device, before: Sequence[int] = ()) -> Examples:
         """Encodes texts as prompts, each with what is known from before it, and answers where they are."""
@@ -97,7 +108,12 @@ class Prompted:
     prompts: Prompts
 
     def enrol(self, model: Model, population: Population, seed: int) -> Enrolment:
-        """Gives everyone an empty state."""
+        """Gives everyone an empty state.
+
+        Raises:
+            InputError: The people lack what the prompts need.
+        """
+        self.prompts.check(population)
         return lambda person: {}
 
     def encode(self, model: Model, device: Device) -> Examples:

@@ -106,7 +106,7 @@ def is_lamp(data: DataSettings) -> bool:
     return data.format == "lamp"
 
 
-def read_lamp(path: Path, tasks_file: Path | None = None) -> Language:
+def read_lamp(path: Path, tasks_file: Path | None = None, name: str | None = None) -> Language:
     """Reads a file of LaMP or OPPU, with what lies beside it, or a folder of such files.
 
     Questions of one user_id are one person, whose history is that of all questions together; where they name
@@ -115,13 +115,14 @@ def read_lamp(path: Path, tasks_file: Path | None = None) -> Language:
     Args:
         path: The questions of one split, a file with one record a person, or a folder.
         tasks_file: TOML with changes to the tasks; its labels are those that answers must be among.
+        name: The task to be read for, by default the one that the files are laid out for.
 
     Raises:
         InputError: A file is missing, unreadable or has a record that breaks a rule.
     """
     found = read_files(path)
     layout, notes = _one_layout(path, found.parts)
-    task = find_task(layout.task, tasks_file)
+    task = find_task(name or layout.task, tasks_file)
     counts: Counter[str] = Counter()
     people = _united(found.parts, layout, counts)
     rows = [row for name, person in people.items() for row in _rows(name, person, layout, task, counts)]

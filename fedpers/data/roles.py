@@ -33,8 +33,8 @@ def open_source(
     if data.data == "synthetic":
         return SyntheticPeople(synthetic, seed, data.clients or _SYNTHETIC_SIZES[0]), ()
     if is_lamp(data):
-        language = read_lamp(Path(data.data).expanduser(), _file(data))
-        task = find_task(data.task or language.task, _file(data))
+        language = _language(data)
+        task = find_task(language.task, _file(data))
         return TablePeople(language.table).with_classes(task.labels), language.notes
     source = read(data)
     people = TablePeople(source.table)
@@ -53,7 +53,7 @@ def populate(data: DataSettings, synthetic: SyntheticSettings, seed: int) -> Pop
     _check_tagged(data)
     made = data.data == "synthetic"
     if not made and is_lamp(data):
-        return _from_lamp(data, read_lamp(Path(data.data).expanduser(), _file(data)), seed)
+        return _from_lamp(data, _language(data), seed)
     if data.public_data is not None:
         raise InputError(f"--public-data is for LaMP's files, and {data.data} is none: use --public-people")
     if made:
@@ -139,8 +139,8 @@ def _check_labels(source: str, task: Task, labels: Iterable[str]) -> None:
 def _from_lamp(data: DataSettings, language: Language, seed: int) -> Population:
     """Deals out the people of LaMP's files: those with the longest history train, all others are public."""
     if wrong := _not_for_lamp(data):
-        raise InputError(f"--{wrong} is not for LaMP's files: they say who is tested on what")
-    task = find_task(data.task or language.task, _file(data))
+        raise InputError(f"--{wrong} is not for LaMP's files, which say who is tested on what: leave it out")
+    task = find_task(language.task, _file(data))
     table, notes = language.table, list(language.notes)
     people = TablePeople(table)
     eligible = testable(people, np.flatnonzero(people.counts() >= data.min_samples))
@@ -163,7 +163,8 @@ def _from_lamp(data: DataSettings, language: Language, seed: int) -> Population:
     public = stream(seed, "people").permutation(people.numbers(others))
     if data.public_people is not None and data.public_people > len(public):
         raise InputError(
-            f"--public-people {data.public_people} is more than there are: use at most {len(public)}"
+            f"--public-people {data.public_people} is more than there are: use at most {len(public)}, or "
+            "fewer --clients, or --public-data"
         )
     return Population(
         people.with_classes(task.labels),
@@ -201,13 +202,17 @@ def _public_table(data: DataSettings, clients: Sequence[str], task: Task) -> pa.
     Raises:
         InputError: A label that is none of the task's, or nobody left.
     """
-    further = read(data.model_copy(update={"data": data.public_data, "format": "auto"})).table
+    source = data.model_copy(update={"data": data.public_data, "format": "auto", "task": task.name})
+    lamp = is_lamp(source)
+    further = _language(source).table if lamp else read(source).table
     further = further.filter(pc.invert(pc.is_in(further["user"], pa.array(list(clients)))))
+    if not further.num_rows:
+        raise InputError(f"{data.public_data} has no people who are not clients")
+    if lamp:
+        return further
     labels = further["label"].to_pylist()
     if task.labels:
         _check_labels(str(data.public_data), task, labels)
-    if not further.num_rows:
-        raise InputError(f"{data.public_data} has no people who are not clients")
     rows = further.num_rows
     times = further["time"] if "time" in further.column_names else pa.array(np.arange(rows, dtype=np.float64))
     columns = {
@@ -220,6 +225,10 @@ def _public_table(data: DataSettings, clients: Sequence[str], task: Task) -> pa.
         "item": pa.array([""] * rows),
     }
     return pa.table(columns)
+
+
+def _language(data: DataSettings) -> Language:
+    return read_lamp(Path(data.data).expanduser(), _file(data), data.task)
 
 
 def _file(data: DataSettings) -> Path | None:

@@ -11,9 +11,10 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from fedpers.errors import InputError
 from fedpers.method import State
 
 PEOPLE_A_FILE = 256
@@ -56,7 +57,7 @@ def read_states(folder: Path) -> Iterator[dict[int, State]]:
 
 def read_file(path: Path, only: int | None = None) -> Iterator[tuple[int, State]]:
     """Gives the states of the people in a file, or of only one."""
-    with safe_open(path, "numpy") as file:
+    with _opened(path) as file:
         names: dict[int, list[str]] = {}
         for key in file.keys():  # noqa: SIM118  # it is no dict
             person, _, name = key.partition("/")
@@ -67,5 +68,12 @@ def read_file(path: Path, only: int | None = None) -> Iterator[tuple[int, State]
 
 def people_of(path: Path) -> list[int]:
     """Returns who is in a file, by its header alone."""
-    with safe_open(path, "numpy") as file:
+    with _opened(path) as file:
         return sorted({int(key.partition("/")[0]) for key in file.keys()})  # noqa: SIM118  # it is no dict
+
+
+def _opened(path: Path) -> safe_open:
+    try:
+        return safe_open(path, "numpy")
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read the personal states in {path}: {error}") from error

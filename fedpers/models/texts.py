@@ -182,7 +182,8 @@ def _body(model: Model, prompt: Prompt, room: int) -> list[int]:
     if left < 1:
         raise InputError(
             f"instruction and answer cue are {room - left} tokens and leave none of {room} for the query: "
-            "use a model with a longer context, a shorter instruction, or a smaller model.answer_tokens"
+            f"use --max-tokens {model.max_tokens + 1 - left} or more on a model that reads as many, a "
+            "shorter instruction, or a smaller model.answer_tokens"
         )
     [query] = model.tokens([prompt.query])
     query = [*query[:left], *line] if prompt.query else []

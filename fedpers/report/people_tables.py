@@ -10,6 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fedpers.report.result_tables import spoken
+
 _SHOWN = 20
 
 
@@ -19,13 +21,14 @@ def people_table(result: Mapping[str, Any]) -> RenderableType:
     total = sum(owner["bytes"] for owner in people)
     table = _table(f"{len(people):,} people with modules, {_size(total)} in all")
     table.add_column("person", no_wrap=True, max_width=36)
-    for column in ("test texts", "accuracy", "size"):
+    for column in ("test texts", spoken(result["measure"]), "size"):
         table.add_column(column, justify="right")
     for owner in people[:_SHOWN]:
-        accuracy = "" if owner["accuracy"] is None else f"{owner['accuracy']:.3f}"
-        table.add_row(owner["name"], f"{owner['samples']:,}", accuracy, _size(owner["bytes"]))
+        score = "" if owner["score"] is None else f"{owner['score']:.3f}"
+        table.add_row(owner["name"], f"{owner['samples']:,}", score, _size(owner["bytes"]))
     rest = len(people) - _SHOWN
     notes = [f"... and {rest:,} more: --json has all."] if rest > 0 else []
+    notes.append(f"The {spoken(result['measure'])} is that with {result['module']}.")
     kinds = _table("Modules")
     for column in ("module", "model it stands on", "SHA-256 of its weights"):
         kinds.add_column(column, no_wrap=True)
@@ -56,26 +59,26 @@ def likeness_table(result: Mapping[str, Any]) -> RenderableType:
 
 
 def strata_table(result: Mapping[str, Any]) -> RenderableType:
-    """Returns how people fare by the length of their history."""
-    table = _table("Means over people, by the length of their history")
+    """Returns how people fare by the length of their history: a column for each quarter of them."""
+    strata = result["strata"]
+    table = _table(f"Mean {spoken(result['measure'])} over people, by the length of their history")
     table.add_column("items", no_wrap=True)
-    table.add_column("people", justify="right")
-    for phase in result["strata"][0]["means"]:
-        table.add_column(phase, justify="right")
-    for stratum in result["strata"]:
-        means = (f"{mean:.3f}" for mean in stratum["means"].values())
-        table.add_row(f"{stratum['fewest']} .. {stratum['most']}", f"{stratum['people']:,}", *means)
+    for stratum in strata:
+        table.add_column(f"{stratum['fewest']} .. {stratum['most']}", justify="right", no_wrap=True)
+    table.add_row("people", *(f"{stratum['people']:,}" for stratum in strata))
+    for phase in strata[0]["means"]:
+        table.add_row(phase, *(f"{stratum['means'][phase]:.3f}" for stratum in strata))
     return table
 
 
-def export_text(result: Mapping[str, Any]) -> RenderableType:
-    """Says where a module is, and how to use it."""
-    return Text(
+def export_text(result: Mapping[str, Any]) -> str:
+    """Says where a module is, and how to use it; lines are not wrapped, for they are to be copied."""
+    return (
         f"The module {result['module']} of {result['person']} is in {result['to']}.\n"
         f"It stands on the model in {result['base']}:\n\n"
         "  from peft import PeftModel\n"
-        "  from transformers import AutoModelForCausalLM\n"
-        f"  base = AutoModelForCausalLM.from_pretrained({result['base']!r})\n"
+        f"  from transformers import {result['class']}\n"
+        f"  base = {result['class']}.from_pretrained({result['base']!r})\n"
         f"  model = PeftModel.from_pretrained(base, {result['to']!r})"
     )
 
@@ -90,7 +93,10 @@ def forgotten_text(result: Mapping[str, Any]) -> RenderableType:
 
 
 def _table(title: str) -> Table:
-    return Table(box=None, title=title, title_justify="left", padding=(0, 2, 0, 0), pad_edge=False)
+    """Returns an empty table that is at least as wide as its title."""
+    table = Table(box=None, title=title, title_justify="left", padding=(0, 2, 0, 0), pad_edge=False)
+    table.min_width = len(title)
+    return table
 
 
 def _size(count: int) -> str:

@@ -24,14 +24,6 @@ _NAMES = MappingProxyType(
 )
 
 
-def methods_table(summaries: Mapping[str, str]) -> Table:
-    """Lists methods with a line on each."""
-    table = Table.grid(padding=(0, 2))
-    for name, summary in summaries.items():
-        table.add_row(name, summary)
-    return table
-
-
 def simulation_table(result: Mapping[str, Any]) -> RenderableType:
     """Returns one run's scores, with the ceilings where they are known."""
     table = Table(
@@ -52,7 +44,7 @@ def simulation_table(result: Mapping[str, Any]) -> RenderableType:
     if result["macro_f1"] is not None:
         table.add_row("macro-F1", _rate(result["macro_f1"]))
     for name, value in result.get("measures", {}).items():
-        table.add_row(_spoken(name), _rate(value["pooled"]))
+        table.add_row(spoken(name), _rate(value["pooled"]))
     if result["another_accuracy"] != result["accuracy"]:
         table.add_row("everyone as another person", _rate(result["another_accuracy"]))
     for stage in result["stages"]:
@@ -71,10 +63,10 @@ def _arm_table(result: Mapping[str, Any]) -> RenderableType:
     """Returns the phases side by side, and what each gains over the one it stands on."""
     arms, judged = result["arms"], result["measure"]
     names = [name for name in _MEASURES if all(_pooled(arm, name) is not None for arm in arms)]
-    table = _table(f"Phases, judged by {_spoken(judged)}")
+    table = _table(f"Phases, judged by {spoken(judged)}")
     table.add_column("phase", no_wrap=True)
     for name in names:
-        table.add_column(_spoken(name), justify="right")
+        table.add_column(spoken(name), justify="right")
     for column in ("gain", "95 % interval", "p"):
         table.add_column(column, justify="right")
     for arm in arms:
@@ -98,7 +90,8 @@ def _pooled(scores: Mapping[str, Any], name: str) -> float | None:
     return measures[name]["pooled"] if name in measures else None
 
 
-def _spoken(measure: str) -> str:
+def spoken(measure: str) -> str:
+    """Returns what a measure is called in tables."""
     return _NAMES.get(measure, measure.replace("_", " ").replace("rmse", "RMSE"))
 
 
@@ -129,6 +122,15 @@ def _run_notes(result: Mapping[str, Any]) -> list[str]:
         f"{result['best_round']}.",
         f"Run folder: {result['run']}",
     ]
+
+
+def methods_table(summaries: Mapping[str, str]) -> RenderableType:
+    """Returns every method with its line."""
+    table = Table.grid(padding=(0, 3, 0, 0))
+    table.add_column(no_wrap=True)
+    for name, summary in summaries.items():
+        table.add_row(name, summary)
+    return table
 
 
 def comparison_table(result: Mapping[str, Any]) -> RenderableType:
@@ -184,7 +186,7 @@ def _measure_table(result: Mapping[str, Any]) -> Table:
     for column in ("method", "setting"):
         table.add_column(column, no_wrap=True)
     for name in names:
-        table.add_column(_spoken(name), justify="right")
+        table.add_column(spoken(name), justify="right")
     for cell in cells:
         taken = cell["measures"]
         values = (_rate(taken[name]) if name in taken else "-" for name in names)

@@ -17,6 +17,7 @@ from fedpers.models.adapters import Adapter
 from fedpers.settings import FederationSettings
 from fedpers.strategies.partly import Partly
 from fedpers.strategies.schedule import SCHEDULES, Scheduled
+from fedpers.strategies.task_base import need_public
 from fedpers.strategies.task_federation import TaskFederation
 
 AVERAGING = (FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi)
@@ -78,7 +79,11 @@ def make_for_task(
         settings: As for `make`.
         purpose: Names the random stream of the first adapter.
         adapter: What is trained and then merged; None trains all of the model.
+
+    Raises:
+        InputError: There are no public people, or the settings are none for `make`.
     """
+    need_public(server)
     inner = make(settings, server.public_people)
     return inner if adapter is None else TaskFederation(server, inner, settings.rounds, purpose, adapter)
 

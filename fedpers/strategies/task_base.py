@@ -25,6 +25,15 @@ from fedpers.strategies.cloud import Silence, arrays_of, tensors_of
 from fedpers.training import Moments, Plan, fit_epoch
 
 
+def need_public(server: Server) -> None:
+    """Raises an InputError where there is nobody to learn a task from."""
+    if not server.public_people:
+        raise InputError(
+            "the task is learned from public people's text, and there is nobody: set --public-people 1 or "
+            "more, with fewer --clients where these are everyone, or --public-data"
+        )
+
+
 class TaskBase(Silence):
     """Trains on public people's text; the devices are not asked.
 
@@ -45,7 +54,11 @@ class TaskBase(Silence):
             purpose: Names the random stream, so that two of one run differ.
             part: Which of the public people's texts.
             adapter: What is trained and then merged; None trains all of the model.
+
+        Raises:
+            InputError: There are no public people.
         """
+        need_public(server)
         super().__init__()
         self.moments: dict[str, npt.NDArray[Any]] = {}
         self.module: dict[str, npt.NDArray[Any]] = {}
@@ -92,10 +105,6 @@ class TaskBase(Silence):
         if self._ready is None:
             model = load(self._server.spec, self._server.device)
             devices = self._server.public(self._part)
-            if not devices:
-                raise InputError(
-                    "the task is learned from public people's text: set --public-people 1 or more"
-                )
             parts = [self._client.encode(model, device) for device in devices]
             self._ready = model, pool([part for part in parts if len(part)])
         assert self._arrays is not None

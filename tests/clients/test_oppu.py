@@ -10,6 +10,7 @@ import torch
 
 from fedpers.clients import PersonalModule, Prompted, Prompts
 from fedpers.data import GENERAL, Population, Samples, Task
+from fedpers.errors import InputError
 from fedpers.experiments import find
 from fedpers.method import Device, Shared, State, device_of
 from fedpers.models import Arrays, Examples, Model, digest, extract, load, user_ids
@@ -315,3 +316,11 @@ def test_a_chosen_answer_is_always_a_label() -> None:
     [found] = client.predict(shared(), [known(0, "all", fresh(client))])
     assert len(found) == 10
     assert {text for [text] in found} <= {"dislikes", "likes"}
+
+
+def test_answers_are_not_chosen_where_there_are_no_labels() -> None:
+    population, model, _ = world()
+    client = Prompted(replace(prompts(), choosing=True))
+    assert client.enrol(model, population, 0)(0) == {}
+    with pytest.raises(InputError, match="--answers chosen needs a task with labels, and this one has none"):
+        client.enrol(model, replace(population, task=UNPAIRED), 0)

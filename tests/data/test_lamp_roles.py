@@ -125,7 +125,7 @@ def test_too_many_clients_say_how_many_there_are(tmp_path: Path) -> None:
 def test_too_many_public_people_say_how_many_there_are(tmp_path: Path) -> None:
     path = written(tmp_path, {"ann": 4, "bob": 2, "cy": 1})
     assert message(path, clients=1, public_people=3) == (
-        "--public-people 3 is more than there are: use at most 2"
+        "--public-people 3 is more than there are: use at most 2, or fewer --clients, or --public-data"
     )
 
 
@@ -139,6 +139,25 @@ def test_a_label_outside_the_task_is_an_error(tmp_path: Path) -> None:
     text = message(path)
     assert text.startswith("unknown label of news-category in ")
     assert "'sprots': did you mean 'sports'?" in text
+
+
+def test_answers_are_checked_against_the_task_that_was_named(tmp_path: Path) -> None:
+    path = written(tmp_path, {"ann": 4})
+    assert message(path, task="movie-tag").startswith(
+        f"unknown label of movie-tag in {path}, user 'ann', item 1 of its profile: 'travel': (valid: action, "
+    )
+
+
+def test_a_named_task_with_the_same_answers_is_read_for(tmp_path: Path) -> None:
+    tasks = tmp_path / "tasks.toml"
+    tasks.write_text(
+        '[trips]\nquery = "{text}"\ncue = "is:"\nitem = "{text} is: {target}"\n'
+        'labels = ["sports", "travel"]\n',
+        encoding="utf-8",
+    )
+    found = people(written(tmp_path, {"ann": 2}), task="trips", task_file=str(tasks))
+    samples = found.samples(int(found.clients[0]), "all")
+    assert [found.labels[label] for label in samples.labels] == ["travel", "sports", "sports"]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +178,7 @@ def test_settings_that_make_no_sense_with_lamp_are_refused(name: str, value: obj
     path = written(tmp_path, {"ann": 4})
     flag = name.replace("_", "-")
     assert message(path, **{name: value}) == (
-        f"--{flag} is not for LaMP's files: they say who is tested on what"
+        f"--{flag} is not for LaMP's files, which say who is tested on what: leave it out"
     )
 
 
@@ -201,6 +220,14 @@ def test_another_source_of_clients_alone_is_an_error(tmp_path: Path) -> None:
     assert message(written(tmp_path, {"ann": 4}), public_data=str(further)) == (
         f"{further} has no people who are not clients"
     )
+
+
+def test_public_people_may_be_those_of_another_file_of_lamps(tmp_path: Path) -> None:
+    (tmp_path / "others").mkdir()
+    further = written(tmp_path / "others", {"ann": 3, "cy": 2})
+    found = people(written(tmp_path, {"ann": 4}), public_data=str(further))
+    assert (names(found), names(found, "public")) == (["ann"], ["cy"])
+    assert found.samples(int(found.public[0]), "queries").texts == ["asked of cy"]
 
 
 def test_public_data_of_a_source_that_is_not_lamps_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from fedpers.experiments import find
 from fedpers.experiments.benchmarks import engine, growth, personal_fit, personal_modules
 from fedpers.experiments.benchmarks.measure import Contender, Timing, in_turn, show
 from fedpers.experiments.benchmarks.workload import Workload
-from fedpers.models import Gaussian, encode, extract, insert, load, whole
+from fedpers.models import Examples, Gaussian, Model, encode, extract, insert, load, whole
 from fedpers.models.adapters import Lora
 from fedpers.report.progress import Reporter
 from fedpers.settings import SyntheticSettings
@@ -109,6 +109,23 @@ def test_a_history_is_cut_to_its_first_items() -> None:
     [part, *_] = personal_modules.histories(personal_modules.language_model(made, 1, 32, "cpu"), made)
     cut = personal_modules.first(part, 3)
     assert (len(cut), cut.ids, cut.answers) == (3, part.ids[:3], (part.answers or [])[:3])
+
+
+def test_every_length_of_history_is_timed_as_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timed: list[set[int]] = []
+
+    def contenders(model: Model, parts: list[Examples], plan: Plan, device: str) -> dict[str, Contender]:
+        timed.append(set(map(len, parts)))
+        return {"fedpers": lambda: 1.0}
+
+    monkeypatch.setattr(personal_modules, "contenders", contenders)
+    sizes = "--histories 3,12 --samples 4 --clients 2 --layers 1 --width 32 --words 6 --times 1"
+    monkeypatch.setattr(sys, "argv", ["personal_modules", *sizes.split()])
+    personal_modules.main()
+    assert timed == [{3}, {12}]
+    assert "of 3 items" in capsys.readouterr().out
 
 
 def test_contenders_work_in_turn_and_their_median_counts(capsys: pytest.CaptureFixture[str]) -> None:

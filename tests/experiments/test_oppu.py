@@ -57,7 +57,7 @@ def plans(found: Method) -> tuple[Plan, Plan]:
 
 def strategy_of(phase: Phase) -> object:
     _, population, spec = lay_out(small(model={"answer_tokens": 8}), find("oppu").build)
-    return phase.strategy(Server(len(population.clients), spec, 0))
+    return phase.strategy(Server(len(population.clients), spec, 0, public_people=1))
 
 
 # Phases
@@ -329,11 +329,14 @@ def test_next_words_are_no_answers_of_oppu() -> None:
     assert str(caught.value) == "OPPU answers whole texts: use --answer class or text"
 
 
+ROOM = {"model": {"answer_tokens": 4, "max_tokens": 64}}
+
+
 @pytest.mark.parametrize(
     ("sections", "shown"),
     [
         (
-            {"oppu": {"targets": "c_atn"}, "model": {"answer_tokens": 4, "max_tokens": 64}},
+            {"oppu": {"targets": "c_atn"}, **ROOM},
             "unknown layer 'c_atn': did you mean 'c_attn'?",
         ),
         (
@@ -348,6 +351,7 @@ def test_next_words_are_no_answers_of_oppu() -> None:
             },
             "40 tokens before a prompt leave no room for it: use fewer than 27",
         ),
+        ({"oppu": {"profile": "given"}, **ROOM}, "this source has none: use computed or none"),
     ],
     ids=str,
 )

@@ -278,5 +278,8 @@ def test_answer_start_and_user_tokens_have_their_room_beside_a_prompt() -> None:
 
 
 def test_a_context_too_short_for_instruction_and_cue_is_refused_with_what_would_help() -> None:
-    with pytest.raises(InputError, match="are 9 tokens and leave none of 9 for the query: use a model with"):
+    with pytest.raises(
+        InputError, match="are 9 tokens and leave none of 9 for the query: use --max-tokens 10 "
+    ):
         read(language_model("t5", longest=9), PROMPT)
+    assert read(language_model("t5", longest=10), PROMPT)

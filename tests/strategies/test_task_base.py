@@ -115,13 +115,9 @@ def test_public_people_teach_with_the_part_that_was_asked_for() -> None:
 
 
 def test_without_public_people_there_is_one_line() -> None:
-    server = replace(setup().server, public=lambda part: [])
-    strategy = TaskBase(server, CLIENT, PLAN, "cloud", "all", None)
-    with pytest.raises(InputError) as caught:
-        epoch(strategy, 1, setup().base)
-    assert str(caught.value) == (
-        "the task is learned from public people's text: set --public-people 1 or more"
-    )
+    server = replace(setup().server, public_people=0)
+    with pytest.raises(InputError, match="set --public-people 1 or more, with fewer --clients where these"):
+        TaskBase(server, CLIENT, PLAN, "cloud", "all", None)
 
 
 # What it merges

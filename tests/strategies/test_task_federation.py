@@ -1,5 +1,6 @@
 """Public people's devices that learn the task together: what is sent, averaged and merged."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from fedpers.engine import Order, Site, Work, Worker
 from fedpers.engine.states import MemoryStates
+from fedpers.errors import InputError
 from fedpers.experiments import find
 from fedpers.method import Update
 from fedpers.models import Arrays, extract, insert, load
@@ -84,3 +86,9 @@ def test_all_public_people_take_part_and_no_client() -> None:
     assert all(loss is not None and np.isfinite(loss) for loss in trained)
     texts = sum(len(setup().population.samples(int(p), "all")) for p in setup().population.public)
     assert outcome(2).samples == 2 * texts
+
+
+def test_without_public_people_there_is_one_line_before_the_work() -> None:
+    [phase, *_] = setup().method.phases
+    with pytest.raises(InputError, match="learned from public people's text, and there is nobody"):
+        phase.strategy(replace(setup().server, public_people=0))

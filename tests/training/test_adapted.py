@@ -14,7 +14,7 @@ from fedpers.models import Arrays, Examples, Model, digest, extract, user_ids, w
 from fedpers.models.adapters import Adapter, Ia3, Lora, PromptTuning
 from fedpers.training import Moments, Pass, Plan, fit_devices, fit_epoch
 from fedpers.training.stack import stacked
-from tests.models.test_adapters import parameters
+from tests.models.adapters.peft_models import parameters
 from tests.models.test_reading import END, SMALL, language_model, random_model, tokenizer
 
 pytestmark = [

@@ -87,7 +87,8 @@ def show(title: str, timings: Sequence[Timing], limit: str, *, as_json: bool) ->
         return
     table = Table(box=None, title=f"{title}, {CORES} cores", title_justify="left", padding=(0, 2, 0, 0))
     table.add_column("")
-    for column in ("seconds", "of the limit", "lowest", "highest"):
+    against = "of the limit" if limit == "limit" else f"of {limit}"
+    for column in ("seconds", against, "lowest", "highest"):
         table.add_column(column, justify="right")
     for timing in timings:
         numbers = timing.median, ratios[timing.name], min(timing.seconds), max(timing.seconds)

@@ -45,12 +45,13 @@ def main() -> None:
         ("--layers", 2, "layers of the GPT-2 [2]"),
         ("--width", 128, "its width [128]"),
     )
-    settings = SyntheticSettings(samples_per_person=given.samples, text_words=given.words)
+    lengths = [int(length) for length in given.histories.split(",")] if given.histories else []
+    longest = max([given.samples, *lengths])
+    settings = SyntheticSettings(samples_per_person=longest, text_words=given.words)
     made = SyntheticPeople(settings, seed=0, size=given.clients)
     model = language_model(made, given.layers, given.width, given.device)
     parts, plan = histories(model, made), replace(PLAN, batch_size=given.batch)
-    if given.histories:
-        lengths = [int(length) for length in given.histories.split(",")]
+    if lengths:
         work = {
             f"{length} items": contenders(model, [first(p, length) for p in parts], plan, given.device)[
                 "fedpers"
