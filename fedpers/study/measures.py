@@ -18,7 +18,10 @@ from fedpers.evaluation import Scores
 
 _SETS = ("test", "another", "unseen", "stranger")
 _CEILINGS = ("without_person", "with_person")
-_SUMMED = ("accuracy", "absolute_error", "squared_error", "rouge_1", "rouge_l", "top_3", "top_5", "top_10")
+_SUMMED = (
+    *("accuracy", "absolute_error", "squared_error", "rouge_1", "rouge_l", "top_3", "top_5", "top_10"),
+    *("recall_at_5", "reciprocal_rank"),
+)
 _OTHERS = ("macro_f1", "person_mean", "person_std", "rmse")
 
 ScoreSets = Mapping[str, Scores]
