@@ -26,8 +26,7 @@ Trained = tuple[Sequence[Upload], Sequence[State]]
 
 
 # What a method's bench has besides: prompts with an item of a history need room, and modules of random
-# weights large steps; with IDfree's little noise, what a device fitted shows in the few texts it has; hidden
-# words of a whole vocabulary take longer to learn than two classes.
+# weights large steps; with IDfree's little noise, what a device fitted shows in the few texts it has.
 OWN: dict[str, dict[str, dict[str, Any]]] = {
     "idfree": {"idfree": {"noise": 0.2}},
     "oppu": {
@@ -42,7 +41,7 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "perplm-soft": {
-        "local": {"batch_size": 4, "local_lr": 1.0},
+        "local": {"batch_size": 4, "local_lr": 0.5},
         "perplm_soft": {"prompt_length": 3, "prompt_inner": 8, "masked_share": 0.3},
     },
 }

@@ -13,6 +13,7 @@ from tests.phases import (
     bench,
     moved,
     of_kinds,
+    phase_of,
     records_of,
     through_a_file,
     updates_of,
@@ -85,7 +86,10 @@ def test_rounds_on_one_persons_repeated_texts_lower_the_loss(place: Place) -> No
         [update] = updates_of(uploads)
         arrays = whole(update.arrays, arrays)
         losses.append(update.metrics["train-loss"])
-    assert losses[-1] < 0.7 * losses[0]
+    central = phase_of(place).central
+    hidden = central is not None and central.masking is not None
+    # Words of a whole vocabulary take longer to learn than two classes.
+    assert losses[-1] < (0.85 if hidden else 0.7) * losses[0]
 
 
 @with_updates

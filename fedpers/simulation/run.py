@@ -115,11 +115,12 @@ def _pool_phase(desk: Desk, number: int, phase: Phase, plan: Plan) -> None:
         kept = dict(desk.crew.states(LATEST))
         states: list[State] = [{**first_state(person), **kept.get(person, {})} for person in persons]
         parts = encode_all(phase.client, population, model, population.clients, phase.part, seed)
-        examples = pool_owned(parts) if parts[0].owner is not None else pool(parts)
+        owned = parts[0].owner is not None
+        examples = pool_owned(parts) if owned else pool(parts)
         draw = stream(seed, f"central-{number}" if number else "central")
         best = states
         with (
-            rows(model.module, states, trained=True) as tables,
+            rows(model.module, states, trained=owned) as tables,  # decay would move what nobody reads
             desk.report.stage(f"central {phase.name} epochs", plan.epochs) as stage,
         ):
             for epoch, passed in enumerate(fit(model, examples, plan, draw), start=1):
