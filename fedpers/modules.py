@@ -29,7 +29,7 @@ from fedpers.settings import ModelSettings
 
 _FOLDER, _BASES = "modules", "bases"
 _STRATA = 4  # of people, by the length of their history
-_PEOPLE, _KINDS, _WEIGHTS = "people.json", "kinds.json", "model.safetensors"
+_PEOPLE, _KINDS = "people.json", "kinds.json"
 _SCORES = "people.parquet"
 
 
@@ -41,7 +41,7 @@ class Kind:
         name: What it is called, such as "lora k=1".
         adapter: The kind of adapter, "lora", "ia3" or "prompt".
         base: Folder, within the run's, of the model it stands on.
-        sha256: Of that model's weights.
+        sha256: Of that model's files.
     """
 
     name: str
@@ -112,7 +112,7 @@ def write_index(run: Path, names: Mapping[int, str], kinds: list[Kind]) -> None:
 
 
 def write_base(run: Path, name: str, spec: ModelSpec, arrays: Arrays) -> tuple[str, str]:
-    """Saves a model that modules stand on; returns its folder within the run's, and its weights' SHA-256."""
+    """Saves a model that modules stand on; returns its folder within the run's, and its SHA-256."""
     base = f"{_BASES}/{name.replace(' ', '-').replace('=', '')}"
     runs.write_model(run / base, spec, arrays)
     return base, _sha256(run / base)
@@ -221,13 +221,13 @@ def base_of(run: Path, kind: Kind) -> Model:
     """Loads the model that a kind of module stands on.
 
     Raises:
-        InputError: Its weights are not those that the modules were trained on.
+        InputError: Its files are not those that the modules were trained on.
     """
     base = run / kind.base
     found = _sha256(base)
     if found != kind.sha256:
         raise InputError(
-            f"the weights in {base} have the SHA-256 {found[:12]}..., but the modules were trained on "
+            f"the model in {base} has the SHA-256 {found[:12]}..., but the modules were trained on "
             f"{kind.sha256[:12]}...: put the run's own model back"
         )
     return load(ModelSpec(ModelSettings(model=str(base)), (), 0, head="words"))
@@ -334,10 +334,14 @@ def _of_kind(state: State, kind: Kind) -> Arrays:
 
 
 def _sha256(base: Path) -> str:
+    """Returns the digest of a model's files: weights, config and vocabulary, by name."""
+    total = hashlib.sha256()
     try:
-        return hashlib.sha256((base / _WEIGHTS).read_bytes()).hexdigest()
+        for path in sorted(base.iterdir()):
+            total.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     except OSError as error:
         raise InputError(f"cannot read the model in {base}: {error.strerror}") from error
+    return total.hexdigest()
 
 
 def _read(run: Path, name: str) -> Any:

@@ -157,9 +157,21 @@ def test_modules_are_not_exported_for_a_model_they_were_not_trained_on(run: Run,
     save_file(weights, file, metadata={"format": "pt"})
     status, out, err = run("people", str(copied), "--export", names_of(copied)[0], "--to", "mine")
     assert (status, out) == (2, "")
-    assert err.startswith(f"error: the weights in {file.parent} have the SHA-256 ")
+    assert err.startswith(f"error: the model in {file.parent} has the SHA-256 ")
     assert err.endswith("put the run's own model back\n")
     assert not Path("mine").exists()
+
+
+def test_a_models_config_and_vocabulary_belong_to_it(run: Run, copied: Path) -> None:
+    base = copied / "bases" / "base-k1"
+    config, words = base / "config.json", base / "tokenizer.json"
+    before = config.read_text()
+    for change in (lambda: config.write_text(before.replace('"n_head": 2', '"n_head": 1')), words.unlink):
+        change()
+        status, _, err = run("people", str(copied), "--export", names_of(copied)[0], "--to", "mine")
+        assert status == 2
+        assert "put the run's own model back" in err
+        config.write_text(before)
 
 
 def test_a_model_that_is_gone_is_one_line(run: Run, copied: Path) -> None:
