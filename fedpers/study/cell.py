@@ -73,7 +73,8 @@ def _federated_samples(setup: Setup) -> int:
     most = local.local_steps * local.batch_size if local.local_steps else None
     passed = [local.local_epochs * n if most is None else min(local.local_epochs * n, most) for n in owned]
     devices = min(settings.federation.clients_per_round, len(owned))
-    return round(settings.federation.rounds * devices * sum(passed) / len(owned))
+    rounds = sum(phase.rounds for phase in setup.method.phases if phase.central is not None)
+    return round(rounds * devices * sum(passed) / len(owned))
 
 
 def _record(task: Task, outcome: Outcome, seconds: float) -> dict[str, Any]:
