@@ -33,6 +33,26 @@ def test_every_engine_agrees_and_flowers_too() -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_engines_agree_on_prompts_that_stay_and_groups_that_do_not_travel() -> None:
+    short = "--set perplm_soft.prompt_inner=4 --prompt-length 2 --intermediate-rounds 1 --prompt-fit-epochs 1"
+    arguments = [
+        "verify",
+        "--method",
+        "perplm-soft",
+        "--clients",
+        "4",
+        *TINY.split(),
+        *short.split(),
+        "--json",
+    ]
+    ran = CliRunner().invoke(app, arguments)
+    assert ran.exit_code == 0, ran.output
+    checks = json.loads(ran.stdout)["checks"]
+    assert len(checks) == 4
+    assert all(check["identical"] or check["largest_difference"] < 1e-5 for check in checks)
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_an_engine_that_computes_something_else_is_told_of(
     monkeypatch: pytest.MonkeyPatch, silent: Reporter
 ) -> None:

@@ -27,6 +27,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import logging
 
 from fedpers import seeds
@@ -281,6 +282,13 @@ def _read(spec: ModelSpec) -> tuple[PreTrainedTokenizerBase, PretrainedConfig]:
 def _instantiate(spec: ModelSpec, config: PretrainedConfig) -> PreTrainedModel:
     kind: Any = AutoModelForSequenceClassification
     if spec.head == "words":
+        if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not (
+            config.is_encoder_decoder or getattr(config, "is_decoder", False)
+        ):
+            raise InputError(
+                f"{spec.settings.model} is an encoder ({config.model_type}), which writes no words: use a "
+                "decoder or an encoder-decoder"
+            )
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     with seeds.torch_stream(seeds.word(spec.seed, "weights")):
         try:
