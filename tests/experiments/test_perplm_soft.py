@@ -89,7 +89,7 @@ def test_each_stage_moves_its_own_head_and_a_frozen_encoder_by_no_bit(setting: s
 def test_while_prompts_are_fitted_last_no_shared_parameter_moves(setting: str) -> None:
     _, run = outcome(setting, "tuned")
     assert digest(run.arrays) == digest(run.stages["task"].arrays)
-    assert digest(run.arrays) == digest(run.stages["newcomers"].arrays)
+    assert digest(run.arrays) == digest(run.stages["task"].arrays)
 
 
 # What leaves a device
@@ -189,7 +189,7 @@ def test_epochs_are_shared_out_over_phases_by_their_rounds() -> None:
     run = train_centrally(set_up({}), 10, SILENT)
     looked = ["validation-accuracy" in record for record in run.history[1:]]
     assert looked == [False] * 4 + [True] * 6 + [False] * 2
-    assert list(run.stages) == ["masked words", "task", "newcomers"]
+    assert list(run.stages) == ["masked words", "task"]
 
 
 def judged(monkeypatch: pytest.MonkeyPatch) -> tuple[list[list[State]], list[dict[int, State]]]:
