@@ -38,27 +38,36 @@ def spread(
         yield from ((number, work(item)) for number, item in enumerate(items))
         return
     start_ray(settings)
-    task = ray.remote(work).options(num_cpus=1, num_gpus=settings.gpus_per_worker, max_retries=0)
+    # Actors, for to cancel a task that is just ending can crash Ray 2.55 in the driver.
+    make: Any = ray.remote(_Hand).options(num_cpus=1, num_gpus=settings.gpus_per_worker)
     waiting = deque(range(len(items)))
-    running: dict[Any, int] = {}
+    free = deque(make.remote() for _ in range(min(jobs, len(items))))
+    running: dict[Any, tuple[int, Any]] = {}
     try:
         while waiting or running:
-            while waiting and len(running) < jobs:
-                number = waiting.popleft()
-                running[task.remote(items[number])] = number
+            while waiting and free:
+                number, hand = waiting.popleft(), free.popleft()
+                running[hand.do.remote(work, items[number])] = number, hand
             with redirect_stdout(sys.stderr):  # Ray prints there when a process dies
                 [done], _ = ray.wait(list(running), num_returns=1)
-                result = _fetch(done)
-            yield running.pop(done), result
+                number, hand = running.pop(done)
+                free.append(hand)
+                try:
+                    result = ray.get(done)
+                except RayTaskError as error:
+                    raise error.cause from None
+                except RayError as error:
+                    result = FedpersError(" ".join(f"its process died: {error}".split()))
+                    free[-1] = make.remote()
+            yield number, result
     finally:
-        for reference in running:
-            ray.cancel(reference, force=True)
+        for hand in (*free, *(hand for _, hand in running.values())):
+            ray.kill(hand)
 
 
-def _fetch(reference: Any) -> Any:
-    try:
-        return ray.get(reference)
-    except RayTaskError as error:
-        raise error.cause from None
-    except RayError as error:
-        return FedpersError(" ".join(f"its process died: {error}".split()))
+class _Hand:
+    """A process that does one piece of work after another."""
+
+    def do(self, work: Callable[[T], R], item: T) -> R:
+        """Does the work on an item."""
+        return work(item)
