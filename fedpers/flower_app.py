@@ -24,6 +24,7 @@ from fedpers.engine import (
     Worker,
     broadcast_of,
     frozen_of,
+    guard_of,
     reply,
     to_arrays,
     to_record,
@@ -130,7 +131,14 @@ def _do(task: str, message: Message, context: Context) -> object:
     config = next(iter(message.content.config_records.values()))
     phase, number = int(str(config["phase"])), int(str(config["server-round"]))
     order = (
-        Order("train", _arrays(message), phase, number, frozen=frozen_of(message.content))
+        Order(
+            "train",
+            _arrays(message),
+            phase,
+            number,
+            frozen=frozen_of(message.content),
+            guard=guard_of(message.content),
+        )
         if task == "train"
         else Order("predict", _arrays(message), phase, number, part="validation")
     )

@@ -8,7 +8,7 @@ state is a value that goes in and comes back and never leaves the device's side.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, Protocol
 
@@ -17,12 +17,15 @@ import numpy.typing as npt
 from flwr.serverapp.strategy import Strategy
 
 from fedpers.data import GENERAL, Ints, Part, Population, Samples, Task
+from fedpers.dp import SampleNoise, Spent
 from fedpers.models import Addition, Arrays, Examples, Model, ModelSpec, Trained
 from fedpers.records import Records
 from fedpers.settings import FederationSettings, Settings
-from fedpers.training import Answers, Plan
+from fedpers.training import Answers, Memory, Pass, Personal, Plan, fit_devices
 
 FROZEN = "frozen"  # what arrays are called in a message that devices only read
+
+WITHIN = "within-clip"  # metric of an update: 1 if its norm was within the bound, else 0
 
 TRAINED = "samples-trained"  # metric of a strategy that trains by itself: samples it went through
 
@@ -38,17 +41,51 @@ class Shared:
         arrays: The server's broadcast.
         round: The round, from 1; 0 outside rounds.
         frozen: What the server sends beside the broadcast for devices to read only.
+        noise: How training hides each sample, or None.
+        spent: What each device's training released of its samples so far, where it hides them.
     """
 
     model: Model
     arrays: Arrays
     round: int = 0
     frozen: Arrays = field(default_factory=dict)
+    noise: SampleNoise | None = None
+    spent: list[list[Spent]] = field(default_factory=list, compare=False)
 
     @property
     def whole(self) -> Arrays:
         """All that the server sent."""
         return {**self.frozen, **self.arrays}
+
+    def fit(
+        self,
+        starts: Sequence[Mapping[str, npt.NDArray[np.floating]]],
+        parts: Sequence[Examples],
+        plan: Plan,
+        draws: Sequence[np.random.Generator],
+        personal: Personal | None = None,
+        memories: Sequence[Memory] | None = None,
+    ) -> list[tuple[Trained, list[Pass]]]:
+        """Trains the model for all devices of a cohort, the only way in which a client trains on its texts.
+
+        So privacy of samples cannot be forgotten, nor what was spent of it.
+
+        Args:
+            starts: As for `fedpers.training.fit_devices`, like all others.
+            parts: Each device's samples, in the order of the cohort.
+            plan: How each trains.
+            draws: Each device's randomness.
+            personal: What is trained in front of the frozen model, or within it.
+            memories: What each device's optimizer remembers.
+        """
+        if self.noise is not None:
+            plan = replace(plan, noise=self.noise)
+            sizes = [len(part) for part in parts]
+            self.spent.extend([] for _ in sizes[len(self.spent) :])
+            for released, size in zip(self.spent, sizes, strict=True):
+                rate = min(1.0, plan.batch_size / size)
+                released.append(Spent(self.noise.noise_multiplier, rate, plan.all_steps(size)))
+        return fit_devices(self.model, starts, parts, plan, draws, personal, memories)
 
 
 def _no_history() -> tuple[Samples, Ints]:

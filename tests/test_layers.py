@@ -16,6 +16,7 @@ ORDER = (
     ("data",),
     ("prompting",),
     ("models",),
+    ("dp",),
     ("training",),
     ("records",),
     ("method",),

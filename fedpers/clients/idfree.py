@@ -20,7 +20,7 @@ from fedpers.errors import InputError
 from fedpers.method import Device, Enrolment, Shared, State
 from fedpers.models import Examples, Family, Model, encode, insert, special_tokens
 from fedpers.records import Placement, Records, read, with_user_tokens
-from fedpers.training import Answers, Plan, fit_devices
+from fedpers.training import Answers, Plan
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,7 @@ class DistributionFit:
         insert(shared.model.module, shared.arrays)
         tokens = self.tokens
         parts = [with_user_tokens(shared.model, d.samples, tokens.count, tokens.placement) for d in cohort]
-        fitted = fit_devices(
-            shared.model,
+        fitted = shared.fit(
             [dict(device.state) for device in cohort],  # type: ignore[arg-type]  # theta is of floats
             parts,
             self.plan,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fedpers.data import Population
 from fedpers.method import Device, Enrolment, Shared, State, Update
 from fedpers.models import Arrays, Examples, Model, Rows, Trained, encode, insert, whole
-from fedpers.training import Answers, Plan, answer, fit_devices
+from fedpers.training import Answers, Plan, answer
 
 _INDEX, _CHANGE = "/index", "/change"  # of a table of which only some rows moved
 
@@ -43,7 +43,7 @@ class OnDevice:
         """Tunes the broadcast model for all devices in one pass; each keeps its own."""
         parts = [self.encode(shared.model, device) for device in cohort]
         starts, draws = [shared.arrays] * len(cohort), [device.draw for device in cohort]
-        fitted = fit_devices(shared.model, starts, parts, self.plan, draws)
+        fitted = shared.fit(starts, parts, self.plan, draws)
         return [], [_state_of(trained) for trained, _ in fitted]
 
     def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Answers]:

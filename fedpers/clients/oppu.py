@@ -25,7 +25,7 @@ from fedpers.models import Arrays, Examples, Model, insert, next_tokens, pool, p
 from fedpers.models.adapters import Adapter
 from fedpers.prompting import Prompt, Prompting
 from fedpers.records import Records
-from fedpers.training import Answers, Plan, choose, fit_devices, write
+from fedpers.training import Answers, Plan, choose, write
 
 Using = Callable[[Ints], AbstractContextManager[None]]
 
@@ -152,7 +152,7 @@ class TaskTeacher(Prompted):
         ]
         parts = [self.encode(shared.model, device) for device in told]
         starts, draws = [shared.arrays] * len(cohort), [device.draw for device in cohort]
-        fitted = fit_devices(shared.model, starts, parts, self.plan, draws, self.adapter)
+        fitted = shared.fit(starts, parts, self.plan, draws, self.adapter)
         return updates_of(parts, fitted), [device.state for device in cohort]
 
 
@@ -189,7 +189,7 @@ class PersonalModule:
         parts = [self.prompts.practice(shared.model, device, before) for device in cohort]
         starts = [self._module(device.state) for device in cohort]
         draws = [device.draw for device in cohort]
-        fitted = fit_devices(shared.model, starts, parts, self.plan, draws, self.adapter)
+        fitted = shared.fit(starts, parts, self.plan, draws, self.adapter)
         return [], [
             {**device.state, **{f"{self.name}/{key}": np.asarray(array) for key, array in theta.items()}}
             for device, (theta, _) in zip(cohort, fitted, strict=True)

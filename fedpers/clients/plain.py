@@ -16,7 +16,7 @@ from fedpers.data import Population
 from fedpers.method import Client, Device, Enrolment, Shared, State, Update
 from fedpers.models import Examples, Masking, Model, Trained, encode, insert, pool
 from fedpers.settings import LocalSettings
-from fedpers.training import Answers, Floats, Pass, Plan, answer, fit_devices, logits
+from fedpers.training import Answers, Floats, Pass, Plan, answer, logits
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Plain:
             insert(shared.model.module, shared.whole)
         parts = [self.encode(shared.model, device) for device in cohort]
         starts, draws = [shared.arrays] * len(cohort), [device.draw for device in cohort]
-        fitted = fit_devices(shared.model, starts, parts, self.plan, draws)
+        fitted = shared.fit(starts, parts, self.plan, draws)
         return updates_of(parts, fitted), [device.state for device in cohort]
 
     def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Answers]:

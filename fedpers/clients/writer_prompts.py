@@ -21,7 +21,7 @@ from fedpers.clients.plain import updates_of
 from fedpers.data import Population
 from fedpers.method import Device, Enrolment, Shared, State, Update
 from fedpers.models import OWN, Examples, Model, encode, insert, owned, pool_owned, rows, user_ids
-from fedpers.training import Answers, Memory, Plan, answer, fit_devices
+from fedpers.training import Answers, Memory, Plan, answer
 
 _MEMORY = "memory/"  # before the names of what the optimizer remembers
 
@@ -59,7 +59,7 @@ class WriterPrompts:
         if self.own is not None:
             memories = [_memory_of(state) for state in states]
             starts = [_row(state) for state in states]
-            fitted = fit_devices(shared.model, starts, parts, self.own, draws, memories=memories)
+            fitted = shared.fit(starts, parts, self.own, draws, memories=memories)
             states = [
                 {**{name: np.asarray(table)[0] for name, table in trained.items()}, **_kept(memory)}
                 for (trained, _), memory in zip(fitted, memories, strict=True)
@@ -68,7 +68,7 @@ class WriterPrompts:
         if self.shared is None:
             return [], states
         starts = [{**shared.arrays, **_row(state)} for state in states]
-        fitted = fit_devices(shared.model, starts, parts, self.shared, draws)
+        fitted = shared.fit(starts, parts, self.shared, draws)
         sent = [({n: a for n, a in trained.items() if not n.endswith(OWN)}, p) for trained, p in fitted]
         updates = zip(updates_of(parts, sent), passed, strict=True)
         return [replace(update, seen=update.seen + before) for update, before in updates], states

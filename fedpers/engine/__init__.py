@@ -3,7 +3,7 @@
 from fedpers.engine.checkpoints import read_checkpoint, remove_checkpoints, write_checkpoint
 from fedpers.engine.crew import Crew, LocalCrew, RayCrew, hire, worker_count
 from fedpers.engine.dropouts import DROPPED, Dropouts
-from fedpers.engine.flower import broadcast_of, frozen_of, quiet, reply, to_arrays, to_record
+from fedpers.engine.flower import broadcast_of, frozen_of, guard_of, quiet, reply, to_arrays, to_record
 from fedpers.engine.grid import Aside, CohortGrid, aside
 from fedpers.engine.memory import Notes, Numbers, recall, remind
 from fedpers.engine.reduction import mean
@@ -39,6 +39,7 @@ __all__ = [
     "federate",
     "files_of",
     "frozen_of",
+    "guard_of",
     "hire",
     "mean",
     "people_of",

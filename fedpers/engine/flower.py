@@ -12,6 +12,7 @@ import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedpers.dp import Guard
 from fedpers.method import FROZEN, Update
 from fedpers.models import Arrays, whole
 
@@ -73,6 +74,11 @@ def broadcast_of(content: RecordDict) -> Arrays:
 def frozen_of(content: RecordDict) -> Arrays:
     """Returns the arrays that a message sends to be read only, none in most."""
     return to_arrays(content.array_records.get(FROZEN, ArrayRecord()))
+
+
+def guard_of(content: RecordDict) -> Guard | None:
+    """Returns what a message asks a device to do to its upload before it leaves."""
+    return Guard.of(next(iter(content.config_records.values())))
 
 
 def reply(message: Message, update: Update, broadcast: Arrays) -> Message:

@@ -20,7 +20,7 @@ from fedpers.data import Ints, Part
 from fedpers.engine.border import cross
 from fedpers.engine.crew import Crew
 from fedpers.engine.dropouts import DROPPED, Dropouts
-from fedpers.engine.flower import broadcast_of, frozen_of, reply
+from fedpers.engine.flower import broadcast_of, frozen_of, guard_of, reply
 from fedpers.engine.reduction import mean
 from fedpers.engine.worker import Order, Whose, Work
 from fedpers.errors import FedpersError
@@ -132,6 +132,7 @@ class CohortGrid(Grid):
             reduce=self._reduce,
             allow_dropout=self._dropouts.allow,
             frozen=frozen_of(content),
+            guard=guard_of(content),
         )
         sent = {int(self._clients[m.metadata.dst_node_id]): m for m in messages}
         present = [person for person in sent if not self._dropouts.drops(self._phase, order.round, person)]

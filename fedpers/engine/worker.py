@@ -12,11 +12,12 @@ import torch
 
 from fedpers import evaluation
 from fedpers.data import Part, Population
+from fedpers.dp import Guard, SampleNoise, Spent, bounded, noised_vectors
 from fedpers.engine.reduction import mean
 from fedpers.engine.states import LATEST, StateStore
 from fedpers.errors import DeviceError, FedpersError, InputError
 from fedpers.evaluation import Scores
-from fedpers.method import Client, Device, Shared, State, Update, Upload, device_of
+from fedpers.method import WITHIN, Client, Device, Shared, State, Update, Upload, device_of
 from fedpers.models import Arrays, ModelSpec, finite, load
 from fedpers.records import Records
 from fedpers.seeds import stream
@@ -35,6 +36,7 @@ class Site:
         seed: The run's seed.
         threads: torch threads, fixed because their number changes rounding.
         device: torch's name of where models work, "cpu" or "cuda".
+        noise: How training hides each sample in each phase; empty hides none.
     """
 
     model: ModelSpec
@@ -43,6 +45,7 @@ class Site:
     seed: int
     threads: int = 1
     device: str = "cpu"
+    noise: tuple[SampleNoise | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Order:
         whose: With whose personal state people predict: their own, nobody's, or another client's.
         frozen: What comes beside the broadcast, to be read only.
         allow_dropout: Whether a device that fails in training is left out instead of ending the run.
+        guard: What is done to an upload before it leaves, or None.
     """
 
     task: Literal["train", "predict"]
@@ -70,6 +74,7 @@ class Order:
     whose: Whose = "own"
     allow_dropout: bool = False
     frozen: Arrays = field(default_factory=dict)
+    guard: Guard | None = None
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,12 @@ class Work:
         uploads: Those of the devices that are left, in the order given, or the one weighted mean of their
             updates; none where nothing leaves.
         missing: The persons that failed and were left out, with the reason.
+        spent: What each person's training released of their samples, where it hides them.
     """
 
     uploads: Sequence[Upload]
     missing: Mapping[int, str] = field(default_factory=dict)
+    spent: Mapping[int, Sequence[Spent]] = field(default_factory=dict)
 
 
 class Worker:
@@ -130,7 +137,10 @@ class Worker:
         failed: dict[int, Exception] = {}
         for person in persons:
             try:
-                _ = self._uploads(order, [person]) if order.task == "train" else self._score(order, [person])
+                if order.task == "train":
+                    self._uploads(order, [person], self._shared(order))
+                else:
+                    self._score(order, [person])
             except Exception as error:
                 failed[person] = error
                 if not order.allow_dropout:
@@ -165,20 +175,36 @@ class Worker:
         return int(stream(self._site.seed, "another", person).choice(others)) if len(others) else person
 
     def _train(self, order: Order, persons: Sequence[int]) -> Work:
-        uploads, changed = self._uploads(order, persons)
+        shared = self._shared(order)
+        uploads, changed = self._uploads(order, persons, shared)
         self._states.write(changed, (order.phase, order.round))
         updates = [upload for upload in uploads if isinstance(upload, Update)]
-        return Work([mean(updates)] if order.reduce and updates else uploads)
+        spent = dict(zip(persons, shared.spent, strict=False))  # none where samples are not hidden
+        return Work([mean(updates)] if order.reduce and updates else uploads, spent=spent)
 
-    def _uploads(self, order: Order, persons: Sequence[int]) -> tuple[Sequence[Upload], dict[int, State]]:
+    def _uploads(
+        self, order: Order, persons: Sequence[int], shared: Shared
+    ) -> tuple[Sequence[Upload], dict[int, State]]:
         """Trains a cohort and returns its uploads, checked, and the personal states that changed."""
         cohort = self._cohort(order, persons)
-        uploads, states = self._site.clients[order.phase].train(self._shared(order), cohort)
+        uploads, states = self._site.clients[order.phase].train(shared, cohort)
         for upload in uploads:
             if not finite({"": upload.vectors} if isinstance(upload, Records) else upload.arrays):
                 raise FedpersError("the upload has numbers that are not finite: lower the learning rate")
+        if order.guard is not None:
+            uploads = [
+                self._guarded(order, order.guard, own, p) for own, p in zip(uploads, persons, strict=False)
+            ]
         pairs = zip(cohort, states, strict=True)
         return uploads, {device.person: state for device, state in pairs if state is not device.state}
+
+    def _guarded(self, order: Order, guard: Guard, upload: Upload, person: int) -> Upload:
+        """Bounds what leaves a device; all devices weigh alike then, whatever they have."""
+        if isinstance(upload, Records):
+            draw = stream(self._site.seed, "local-noise", order.phase, order.round, person)
+            return replace(upload, vectors=noised_vectors(upload.vectors, guard, draw))
+        arrays, within = bounded(upload.arrays, order.arrays, guard)
+        return replace(upload, arrays=arrays, examples=1, metrics={**upload.metrics, WITHIN: float(within)})
 
     def _score(self, order: Order, persons: Sequence[int]) -> Scores:
         cohort, population = self._cohort(order, persons), self._site.population
@@ -203,7 +229,8 @@ class Worker:
         )
 
     def _shared(self, order: Order) -> Shared:
-        return Shared(self._model, order.arrays, order.round, order.frozen)
+        noise = self._site.noise[order.phase] if self._site.noise else None
+        return Shared(self._model, order.arrays, order.round, order.frozen, noise)
 
     def _explained(self, order: Order, persons: Sequence[int], error: Exception) -> DeviceError:
         """Names the round and the partitions of some people, as Flower numbers them."""

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from fedpers.dp import SampleNoise
 from fedpers.models import Masking
 from fedpers.settings import CentralSettings, LocalSettings
 
@@ -31,6 +32,8 @@ class Plan:
         masking: How words are hidden, for a model that is to guess them instead of answering; or None.
         frozen: Groups of parameters (see `fedpers.models.groups_of`) that stay as they are.
         factors: What the rate is multiplied by for some groups of parameters.
+        noise: How each sample is hidden (DP-SGD), or None. Every step then draws each sample by a coin of
+            its own, `batch_size` of them on average.
     """
 
     optimizer: Literal["sgd", "adam", "adamw"]
@@ -48,6 +51,7 @@ class Plan:
     masking: Masking | None = None
     frozen: tuple[str, ...] = ()
     factors: tuple[tuple[str, float], ...] = ()
+    noise: SampleNoise | None = None
 
     @staticmethod
     def local(settings: LocalSettings) -> Plan:

@@ -7,45 +7,13 @@ not, can be set with `--set section.field=value` or in a TOML file.
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
-import tomllib
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import SerializeAsAny, model_validator
 
-from fedpers.errors import InputError, unknown
-
-
-class Section(BaseModel):
-    """One concern's settings: immutable, strict about names and ranges."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
-
+from fedpers.settings.section import Section, flag, option
 
 S = TypeVar("S", bound=Section)
-
-
-def flag(default: Any, help: str, **rules: Any) -> Any:
-    """Declares a setting that has a flag on the command line; `rules` are pydantic's (ge, gt, ...)."""
-    return Field(default, description=help, json_schema_extra={"flag": True}, **rules)
-
-
-def is_flag(info: FieldInfo) -> bool:
-    """Tells whether a setting has a flag of its own."""
-    extra = info.json_schema_extra
-    return isinstance(extra, dict) and bool(extra.get("flag"))
-
-
-def option(default: Any, help: str, **rules: Any) -> Any:
-    """Declares a setting reached by `--set` or a TOML file only."""
-    return Field(default, description=help, **rules)
-
 
 Split = Literal["random", "time", "common-time", "given"]
 Answer = Literal["class", "text", "next-word"]
@@ -235,6 +203,62 @@ class CentralSettings(Section):
     warmup_share: float = option(0.1, "Share of steps over which the rate rises.", ge=0, le=1)
 
 
+class PrivacySettings(Section):
+    """Differential privacy: whose participation is hidden, how well, and by which mechanism."""
+
+    dp: Literal["none", "user", "sample", "local"] = flag(
+        "none",
+        "Differential privacy: of `user`, all that a person contributes (devices clip what they send, noise "
+        "goes on the sum); of `sample`, each text (DP-SGD on the device); `local`, noise on each embedding "
+        "that is uploaded.",
+    )
+    epsilon: float | None = flag(
+        None, "Target epsilon of the whole run, which sets the noise. [give this or --noise-multiplier]", gt=0
+    )
+    noise_multiplier: float | None = flag(
+        None, "Standard deviation of the noise, in units of --dp-clip.", ge=0
+    )
+    delta: float | None = flag(
+        None, "Delta of the guarantee, below 1 / people. [1e-5, or 0.1 / people if that is less]", gt=0, lt=1
+    )
+    dp_clip: float = flag(
+        1.0,
+        "Largest L2 norm of what is protected: a device's update, a text's gradient or an embedding; `inf` "
+        "does not clip.",
+        gt=0,
+        allow_inf_nan=True,
+    )
+    clipping: Literal["flat", "layer", "adaptive"] = flag(
+        "flat",
+        "How updates are clipped: as one vector, each parameter's array to an equal share, or to a quantile "
+        "of their norms that is learned with privacy, starting from --dp-clip.",
+    )
+    clip_quantile: float = option(0.5, "Quantile of the norms that adaptive clipping finds.", gt=0, lt=1)
+    clip_rate: float = option(0.2, "Learning rate of adaptive clipping.", gt=0)
+    clip_count_noise: float | None = option(
+        None,
+        "Standard deviation of the noise on how many updates are below the bound. [1/20 of a round]",
+        gt=0,
+    )
+    sampling: Literal["poisson", "fixed"] = flag(
+        "poisson",
+        "How a private round's devices are drawn: each by a coin of its own, or always as many, which is "
+        "known to hide less.",
+    )
+    epsilon_budget: float | None = flag(None, "End training before epsilon would pass this.", gt=0)
+    noise_cohort: int | None = flag(
+        None,
+        "Simulate a larger federation: noise as if so many devices were in a round, and epsilon that of it.",
+        ge=1,
+    )
+    noise_population: int | None = flag(
+        None, "People of the larger federation. [clients, as many times as --noise-cohort has devices]", ge=1
+    )
+    accountant: Literal["prv", "rdp"] = option(
+        "prv", "How epsilon is composed: privacy random variables, which is tighter, or Rényi's divergence."
+    )
+
+
 class EngineSettings(Section):
     """Where and how the work is done; only the cohort's change a result, by rounding."""
 
@@ -278,6 +302,7 @@ class Settings(Section):
     federation: FederationSettings = FederationSettings()
     local: LocalSettings = LocalSettings()
     central: CentralSettings = CentralSettings()
+    privacy: PrivacySettings = PrivacySettings()
     engine: EngineSettings = EngineSettings()
     own: dict[str, SerializeAsAny[Section]] = option({}, "The methods' own settings, by section name.")
 
@@ -287,119 +312,3 @@ class Settings(Section):
         if not isinstance(given, method_settings):
             raise TypeError(f"section {section!r} holds {type(given).__name__}")
         return given
-
-
-def all_sections(own_sections: Mapping[str, type[Section]]) -> dict[str, type[Section]]:
-    """Returns the classes of all sections, every run's and the methods' own, by section name."""
-    core = {
-        name: field.annotation
-        for name, field in Settings.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-    }
-    return core | dict(own_sections)
-
-
-def resolve(
-    layers: Iterable[Mapping[str, Any]], own_sections: Mapping[str, type[Section]] = MappingProxyType({})
-) -> Settings:
-    """Merges layers of settings over the defaults, later ones over earlier ones.
-
-    Args:
-        layers: Nested as in a TOML file: section -> field -> value.
-        own_sections: The classes of the methods' own sections, by section name.
-
-    Raises:
-        InputError: An unknown name or a value that breaks a rule, with the nearest valid one.
-    """
-    classes = all_sections(own_sections)
-    merged: dict[str, dict[str, Any]] = {name: {} for name in classes}
-    for layer in layers:
-        for name, fields in layer.items():
-            if name not in classes:
-                raise unknown("section of settings", name, classes)
-            if not isinstance(fields, Mapping):
-                raise InputError(
-                    f"{name} is a section: set one of its fields, as in {_example(name, classes)}"
-                )
-            merged[name].update(fields)
-    built = {name: _build(name, classes[name], fields) for name, fields in merged.items()}
-    own = {name: built.pop(name) for name in own_sections}
-    return Settings.model_validate({**built, "own": own})
-
-
-def _example(section: str, classes: Mapping[str, type[Section]]) -> str:
-    return f"{section}.{next(iter(classes[section].model_fields))}=..."
-
-
-def _build(section: str, kind: type[S], given: Mapping[str, Any]) -> S:
-    for name in given:
-        if name not in kind.model_fields:
-            raise unknown(
-                "setting", f"{section}.{name}", [f"{section}.{field}" for field in kind.model_fields]
-            )
-    try:
-        return kind(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if not first["loc"]:  # a rule between several settings
-            raise InputError(f"{section}: {first['msg'].removeprefix('Value error, ')}") from None
-        field = str(first["loc"][0])
-        shown = f"--{field.replace('_', '-')}" if is_flag(kind.model_fields[field]) else f"{section}.{field}"
-        rule = first["msg"]
-        raise InputError(
-            f"{shown} {first['input']!r}: {rule[0].lower()}{rule[1:]}{_nearest(first)}"
-        ) from None
-
-
-def _nearest(error: Mapping[str, Any]) -> str:
-    """Returns the nearest valid value of a broken rule, where there is one to tell."""
-    context = error.get("ctx", {})
-    if "expected" in context:
-        choices = re.findall(r"'([^']+)'", context["expected"])
-        near = difflib.get_close_matches(str(error["input"]), choices, n=1, cutoff=0.4)
-        return f" (did you mean {near[0]!r}?)" if near else ""
-    bound = context.get("ge", context.get("le"))
-    return f" (nearest: {bound:g})" if bound is not None else ""
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Reads a TOML file of settings."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}") from error
-
-
-def parse_assignment(text: str) -> dict[str, Any]:
-    """Turns `section.field=value` into a layer; the value is read as TOML, or else as plain text.
-
-    >>> parse_assignment("local.local_lr=0.3")
-    {'local': {'local_lr': 0.3}}
-    >>> parse_assignment("model.model=bert-base-uncased")
-    {'model': {'model': 'bert-base-uncased'}}
-    """
-    name, equals, value = text.partition("=")
-    section, dot, field = name.strip().partition(".")
-    if not (equals and section and dot and field):
-        raise InputError(
-            f"--set takes section.field=value, not {text!r}, as in --set local.local_momentum=0.9"
-        )
-    try:
-        parsed: Any = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value
-    return {section: {field: parsed}}
-
-
-def to_toml(settings: Settings) -> str:
-    """Returns settings as a TOML text from which `resolve` makes the same ones."""
-    sections = settings.model_dump()
-    lines = [
-        f"{section}.{field} = {json.dumps(value)}"  # JSON's numbers, strings and booleans are TOML's too
-        for section, fields in {**sections.pop("own"), **sections}.items()
-        for field, value in fields.items()
-        if value is not None
-    ]
-    return "\n".join(lines) + "\n"

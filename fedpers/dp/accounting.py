@@ -1,0 +1,196 @@
+"""Epsilon from what was released, by opacus' accountants, and noise for a wanted epsilon.
+
+Poisson sampling is accounted by opacus: RDP (Mironov, 2017, arXiv 1702.07476; Mironov et al., 2019, arXiv
+1908.10530) or PRV (Gopi et al., NeurIPS 2021, arXiv 2106.02848). Guarantees then hold for adding or removing
+a person. For samples of fixed size opacus has nothing: their Rényi divergence is bounded as by Wang et al.
+(AISTATS 2019, arXiv 1808.00087, theorem 27), for replacing a person by another.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from opacus.accountants import PRVAccountant, RDPAccountant
+from opacus.accountants.analysis.rdp import get_privacy_spent
+from scipy.special import gammaln, logsumexp
+
+from fedpers.errors import InputError
+
+Sampling = Literal["poisson", "fixed"]
+Accountant = Literal["prv", "rdp"]
+
+_ORDERS = (*(1 + x / 10 for x in range(1, 110)), *range(12, 64), *range(64, 257, 16), 320, 384, 512)
+_FIXED_ORDERS = (*(1 + x / 10 for x in range(1, 110)), *range(12, 129))
+_LEAST_ERROR, _RELATIVE_ERROR = 1e-3, 2e-3  # by which PRV's epsilon may be too large, absolute and of it
+_MOST_NOISE = 1e6
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Some releases of the same mechanism, one after another.
+
+    Attributes:
+        noise_multiplier: Standard deviation of the Gaussian noise, in units of the clipping bound.
+        rate: Share of all units (people or texts) that a release draws, in (0, 1].
+        steps: How many releases, 1 or more.
+        sampling: How they are drawn.
+    """
+
+    noise_multiplier: float
+    rate: float
+    steps: int
+    sampling: Sampling = "poisson"
+
+
+def merged(history: Sequence[Spent]) -> tuple[Spent, ...]:
+    """Returns a history with the steps of the same mechanism added up, in order of first appearance.
+
+    >>> merged([Spent(1.0, 0.1, 2), Spent(2.0, 0.1, 1), Spent(1.0, 0.1, 3)])[0].steps
+    5
+    """
+    steps: dict[Spent, int] = {}
+    for spent in history:
+        kind = replace(spent, steps=0)
+        steps[kind] = steps.get(kind, 0) + spent.steps
+    return tuple(replace(kind, steps=count) for kind, count in steps.items())
+
+
+def epsilon(history: Sequence[Spent], delta: float, accountant: Accountant = "prv") -> float:
+    """Returns the epsilon of all releases together; infinite if one of them has no noise.
+
+    Args:
+        history: What was released, in any order.
+        delta: In (0, 1).
+        accountant: For Poisson sampling; samples of fixed size are always composed by Rényi divergences.
+
+    Raises:
+        ValueError: Different ways of sampling, whose guarantees are of different kinds.
+    """
+    history = merged(history)
+    if not history:
+        return 0.0
+    if any(spent.noise_multiplier == 0 for spent in history):
+        return math.inf
+    kinds = {spent.sampling for spent in history}
+    if len(kinds) > 1:
+        raise ValueError("samples of fixed size and Poisson samples cannot be accounted together")
+    if kinds == {"fixed"}:
+        each = [spent.steps * _fixed_rdp(spent.noise_multiplier, spent.rate) for spent in history]
+        divergence = np.sum(each, axis=0)
+        return _converted(_FIXED_ORDERS, divergence, delta)
+    entries = [(spent.noise_multiplier, spent.rate, spent.steps) for spent in history]
+    by_rdp, by_prv = RDPAccountant(), PRVAccountant()
+    by_rdp.history = by_prv.history = entries
+    with _no_remarks():
+        found = float(by_rdp.get_epsilon(delta, alphas=list(_ORDERS)))
+        if accountant == "rdp":
+            return found
+        error = max(_LEAST_ERROR, found * _RELATIVE_ERROR)
+        return min(found, float(by_prv.get_epsilon(delta, eps_error=error)))
+
+
+def noise_for(target: float, history: Sequence[Spent], delta: float, accountant: Accountant = "prv") -> float:
+    """Returns the least noise multiplier, to 0.1 %, with which a history spends at most a target.
+
+    Args:
+        target: Epsilon, above 0.
+        history: What is to be released; its noise multipliers do not count.
+        delta: In (0, 1).
+        accountant: As for `epsilon`.
+
+    Raises:
+        InputError: No noise is enough.
+    """
+
+    def spent(noise: float) -> float:
+        return epsilon([replace(part, noise_multiplier=noise) for part in history], delta, accountant)
+
+    # PRV needs long tables where there is little noise. What is enough by RDP is enough by it: begin there.
+    high = noise_for(target, history, delta, "rdp") if accountant == "prv" else 1.0
+    while spent(high) > target:
+        high *= 2
+        if high > _MOST_NOISE:
+            raise InputError(
+                f"no noise makes epsilon {target:g} at delta {delta:g}: ask for a larger epsilon, or train "
+                "for fewer rounds"
+            )
+    low = 0.9 * high
+    while spent(low) <= target:
+        low, high = 0.9 * low, low
+    while high - low > 1e-3 * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle) <= target else (middle, high)
+    return high
+
+
+def steps_within(
+    budget: float,
+    history: Sequence[Spent],
+    step: Spent,
+    most: int,
+    delta: float,
+    accountant: Accountant = "prv",
+) -> int:
+    """Returns how many more steps, at most so many, keep epsilon within a budget."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = epsilon([*history, replace(step, steps=middle)], delta, accountant) <= budget
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low
+
+
+@lru_cache(maxsize=64)
+def _fixed_rdp(noise_multiplier: float, rate: float) -> npt.NDArray[np.float64]:
+    """Returns the Rényi divergence of one release of a sample of fixed size, by order (orders,).
+
+    Another person in one's place moves a sum by up to twice the clipping bound, so the noise counts half.
+    """
+    noise = noise_multiplier / 2
+    orders = np.array(_FIXED_ORDERS)
+    unsampled = orders / (2 * noise**2)
+    if rate >= 1:
+        return unsampled
+    whole = range(1, int(orders[-1]) + 1)
+    # (order - 1) times the divergence is convex, so between whole orders the straight line is a bound.
+    bounds = np.interp(orders, whole, [_log_moment(order, noise, rate) for order in whole])
+    found: npt.NDArray[np.float64] = np.minimum(bounds / (orders - 1), unsampled)
+    return found
+
+
+def _log_moment(order: int, noise: float, rate: float) -> float:
+    """Returns the bound on (order - 1) times the divergence, by logarithms, for the terms are large."""
+    second = 1 / noise**2  # the divergence of order 2 without sampling; of order j it is j / 2 of it
+    terms = [0.0]
+    for j in range(2, order + 1):
+        # A third choice of the theorem's minimum is for mechanisms of bounded divergence.
+        factor = min(math.log(4) + _log_expm1(second), math.log(2) + second) if j == 2 else math.log(2)
+        grown = 0.0 if j == 2 else (j - 1) * j / 2 * second
+        terms.append(j * math.log(rate) + _log_binomial(order, j) + factor + grown)
+    return float(logsumexp(terms))
+
+
+def _log_expm1(value: float) -> float:
+    return value + math.log1p(-math.exp(-value))
+
+
+def _log_binomial(n: int, k: int) -> float:
+    return float(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
+
+
+def _converted(orders: Sequence[float], divergence: npt.NDArray[np.float64], delta: float) -> float:
+    with _no_remarks():
+        found, _ = get_privacy_spent(orders=list(orders), rdp=divergence, delta=delta)
+    return float(found)
+
+
+def _no_remarks() -> warnings.catch_warnings[None]:
+    """Silences opacus' remarks on orders at the end of the list and logarithms of 0."""
+    return warnings.catch_warnings(action="ignore")
