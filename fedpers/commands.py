@@ -380,6 +380,7 @@ def _simulation_record(setup: Setup, outcome: Outcome, folder: Path) -> dict[str
         "another_accuracy": outcome.another.accuracy,
         "measure": principal(setup.population.measure),
         "arms": arms,
+        "privacy": outcome.privacy,
         "stages": [] if arms else [_stage_record(outcome, name) for name in outcome.stages],
         "unseen_accuracy": outcome.unseen[0].accuracy if outcome.unseen else None,
         "unseen_stranger_accuracy": outcome.unseen[1].accuracy if outcome.unseen else None,

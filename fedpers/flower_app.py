@@ -16,6 +16,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from fedpers import runs
+from fedpers.dp import SampleNoise
 from fedpers.engine import (
     Order,
     Site,
@@ -33,11 +34,11 @@ from fedpers.errors import FedpersError, InputError
 from fedpers.evaluation import Scores
 from fedpers.experiments import find, own_sections
 from fedpers.method import State, Update
-from fedpers.models import Arrays
+from fedpers.models import Arrays, load
 from fedpers.records import pack
 from fedpers.report.progress import Reporter
 from fedpers.settings import resolve
-from fedpers.simulation import Setup, lay_out, prepare
+from fedpers.simulation import Setup, guarantee_of, lay_out, prepare, server_of
 
 _STATE = "personal-state"
 
@@ -67,7 +68,7 @@ def _run_phases(grid: Grid, setup: Setup, folder: Path) -> None:
         if phase.anew:
             arrays = to_record(setup.base)
         config = ConfigRecord({"phase": number})
-        strategy = phase.strategy(setup.server)
+        strategy = setup.strategy(number)
         result = strategy.start(grid, arrays, phase.rounds, train_config=config, evaluate_config=config)
         if not result.arrays:
             raise FedpersError(f"{phase.name}: no device sent an update; Flower's log says why")
@@ -158,7 +159,13 @@ def _worker(settings_text: str) -> tuple[Worker, list[int]]:
     settings = resolve([_parse(settings_text)], own_sections())
     method, population, spec = lay_out(settings, find(settings.run.method).build)
     clients = tuple(phase.client for phase in method.phases)
-    site = Site(spec, population, clients, settings.run.seed, settings.engine.threads, settings.engine.device)
+    engine = settings.engine
+    noise: tuple[SampleNoise | None, ...] = ()
+    if settings.privacy.dp == "sample":
+        server = server_of(settings, population, spec)
+        guarantee = guarantee_of(settings, method, population, server, load(spec, engine.device))
+        noise = tuple(guarantee.noise(n) for n in range(len(clients))) if guarantee else ()
+    site = Site(spec, population, clients, settings.run.seed, engine.threads, engine.device, noise)
     return Worker(site, ContextStates(_nowhere())), population.clients.tolist()
 
 

@@ -80,12 +80,17 @@ class Shared:
         """
         if self.noise is not None:
             plan = replace(plan, noise=self.noise)
-            sizes = [len(part) for part in parts]
-            self.spent.extend([] for _ in sizes[len(self.spent) :])
-            for released, size in zip(self.spent, sizes, strict=True):
-                rate = min(1.0, plan.batch_size / size)
-                released.append(Spent(self.noise.noise_multiplier, rate, plan.all_steps(size)))
+            self.spend(plan, parts)
         return fit_devices(self.model, starts, parts, plan, draws, personal, memories)
+
+    def spend(self, plan: Plan, parts: Sequence[Examples]) -> None:
+        """Records what a plan with noise releases of each device's samples."""
+        assert plan.noise is not None
+        sizes = [len(part) for part in parts]
+        self.spent.extend([] for _ in sizes[len(self.spent) :])
+        for released, size in zip(self.spent, sizes, strict=True):
+            rate = min(1.0, plan.batch_size / size)
+            released.append(Spent(plan.noise.noise_multiplier, rate, plan.all_steps(size)))
 
 
 def _no_history() -> tuple[Samples, Ints]:

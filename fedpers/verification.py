@@ -68,7 +68,7 @@ def verify(settings: Settings, build: Build, report: Reporter) -> Iterator[Check
     # Flower's stock engine ends with the last round, not with the best that somebody looked at.
     method = build(settings)
     phases = tuple(replace(phase, eval_every=None) for phase in method.phases)
-    setup = replace(setup, settings=settings, method=replace(method, phases=phases))
+    setup = replace(setup, settings=settings, method=replace(method, phases=phases)).promised()
     together = settings.engine.cohort_size or settings.federation.clients_per_round
     serial = _outcome(setup, report, workers=0, cohort=1)
     if digest(serial) == digest(setup.base):

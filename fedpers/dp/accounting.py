@@ -12,13 +12,14 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal, localcontext
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from opacus.accountants import PRVAccountant, RDPAccountant
-from opacus.accountants.analysis.rdp import get_privacy_spent
+from opacus.accountants import PRVAccountant
+from opacus.accountants.analysis.rdp import compute_rdp, get_privacy_spent
 from scipy.special import gammaln, logsumexp
 
 from fedpers.errors import InputError
@@ -30,6 +31,7 @@ _ORDERS = (*(1 + x / 10 for x in range(1, 110)), *range(12, 64), *range(64, 257,
 _FIXED_ORDERS = (*(1 + x / 10 for x in range(1, 110)), *range(12, 129))
 _LEAST_ERROR, _RELATIVE_ERROR = 1e-3, 2e-3  # by which PRV's epsilon may be too large, absolute and of it
 _MOST_NOISE = 1e6
+_DIGITS = 300
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,11 @@ def epsilon(history: Sequence[Spent], delta: float, accountant: Accountant = "pr
     Raises:
         ValueError: Different ways of sampling, whose guarantees are of different kinds.
     """
-    history = merged(history)
+    return _epsilon(merged(history), delta, accountant)
+
+
+@lru_cache(maxsize=4096)
+def _epsilon(history: tuple[Spent, ...], delta: float, accountant: Accountant) -> float:
     if not history:
         return 0.0
     if any(spent.noise_multiplier == 0 for spent in history):
@@ -86,13 +92,14 @@ def epsilon(history: Sequence[Spent], delta: float, accountant: Accountant = "pr
         divergence = np.sum(each, axis=0)
         return _converted(_FIXED_ORDERS, divergence, delta)
     entries = [(spent.noise_multiplier, spent.rate, spent.steps) for spent in history]
-    by_rdp, by_prv = RDPAccountant(), PRVAccountant()
-    by_rdp.history = by_prv.history = entries
+    each = [spent.steps * _poisson_rdp(spent.noise_multiplier, spent.rate) for spent in history]
+    found = _converted(_ORDERS, np.sum(each, axis=0), delta)
+    if accountant == "rdp":
+        return found
+    by_prv = PRVAccountant()
+    by_prv.history = entries
+    error = max(_LEAST_ERROR, found * _RELATIVE_ERROR)
     with _no_remarks():
-        found = float(by_rdp.get_epsilon(delta, alphas=list(_ORDERS)))
-        if accountant == "rdp":
-            return found
-        error = max(_LEAST_ERROR, found * _RELATIVE_ERROR)
         return min(found, float(by_prv.get_epsilon(delta, eps_error=error)))
 
 
@@ -147,7 +154,15 @@ def steps_within(
     return low
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
+def _poisson_rdp(noise_multiplier: float, rate: float) -> npt.NDArray[np.float64]:
+    """Returns the Rényi divergence of one release of a Poisson sample, by order (orders,)."""
+    with _no_remarks():
+        found = compute_rdp(q=rate, noise_multiplier=noise_multiplier, steps=1, orders=list(_ORDERS))
+    return np.asarray(found, dtype=np.float64)
+
+
+@lru_cache(maxsize=256)
 def _fixed_rdp(noise_multiplier: float, rate: float) -> npt.NDArray[np.float64]:
     """Returns the Rényi divergence of one release of a sample of fixed size, by order (orders,).
 
@@ -167,18 +182,32 @@ def _fixed_rdp(noise_multiplier: float, rate: float) -> npt.NDArray[np.float64]:
 
 def _log_moment(order: int, noise: float, rate: float) -> float:
     """Returns the bound on (order - 1) times the divergence, by logarithms, for the terms are large."""
-    second = 1 / noise**2  # the divergence of order 2 without sampling; of order j it is j / 2 of it
+    apart = _log_apart(noise)
     terms = [0.0]
     for j in range(2, order + 1):
         # A third choice of the theorem's minimum is for mechanisms of bounded divergence.
-        factor = min(math.log(4) + _log_expm1(second), math.log(2) + second) if j == 2 else math.log(2)
-        grown = 0.0 if j == 2 else (j - 1) * j / 2 * second
-        terms.append(j * math.log(rate) + _log_binomial(order, j) + factor + grown)
+        near = math.log(4) + (apart[j // 2] + apart[(j + 1) // 2]) / 2
+        far = math.log(2) + (j - 1) * j / (2 * noise**2)
+        terms.append(j * math.log(rate) + _log_binomial(order, j) + min(near, far))
     return float(logsumexp(terms))
 
 
-def _log_expm1(value: float) -> float:
-    return value + math.log1p(-math.exp(-value))
+@lru_cache(maxsize=256)
+def _log_apart(noise: float) -> tuple[float, ...]:
+    """Returns log E[(p/q - 1)^2h] of two Gaussians one sensitivity apart, for h from 0 on.
+
+    It is a sum of large terms of alternating signs, of which little may be left: hence the many digits.
+    """
+    with localcontext(prec=_DIGITS):
+        second = 1 / Decimal(noise) ** 2
+        moments = [(i * (i - 1) * second / 2).exp() for i in range(int(_FIXED_ORDERS[-1]) + 2)]
+        found = []
+        for even in range(0, len(moments), 2):
+            total = sum(
+                ((-1) ** i * math.comb(even, i) * moments[i] for i in range(even + 1)), start=Decimal(0)
+            )
+            found.append(float(total.ln()))
+    return tuple(found)
 
 
 def _log_binomial(n: int, k: int) -> float:

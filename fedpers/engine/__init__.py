@@ -7,7 +7,7 @@ from fedpers.engine.flower import broadcast_of, frozen_of, guard_of, quiet, repl
 from fedpers.engine.grid import Aside, CohortGrid, aside
 from fedpers.engine.memory import Notes, Numbers, recall, remind
 from fedpers.engine.reduction import mean
-from fedpers.engine.rounds import Round, federate
+from fedpers.engine.rounds import Round, federate, rosters
 from fedpers.engine.shards import files_of, people_of, read_file, write_file, write_states
 from fedpers.engine.states import LATEST, FileStates, MemoryStates, Stamp, StateStore
 from fedpers.engine.tasks import spread
@@ -50,6 +50,7 @@ __all__ = [
     "remind",
     "remove_checkpoints",
     "reply",
+    "rosters",
     "spread",
     "to_arrays",
     "to_record",

@@ -1,26 +1,22 @@
-"""A Flower Grid whose nodes are people: strategies talk to it as they talk to real devices.
-
-Flower's strategies use `get_node_ids` and `send_and_receive` only. A node's id is its partition number,
-the place of a person among the clients, so a seed samples the same people on every machine.
-"""
+"""A Flower Grid whose nodes are people: strategies talk to it as they talk to real devices."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TypeVar
 
 import numpy as np
 from flwr.app import Message, RecordDict
-from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
 from fedpers.data import Ints, Part
+from fedpers.dp import Spent
 from fedpers.engine.border import cross
 from fedpers.engine.crew import Crew
 from fedpers.engine.dropouts import DROPPED, Dropouts
 from fedpers.engine.flower import broadcast_of, frozen_of, guard_of, reply
+from fedpers.engine.nodes import Nodes
 from fedpers.engine.reduction import mean
 from fedpers.engine.worker import Order, Whose, Work
 from fedpers.errors import FedpersError
@@ -41,10 +37,12 @@ class Aside:
     Attributes:
         missing: Partitions that did not reply, and why.
         senders: Persons behind the latest anonymous records (records,), if there were any.
+        spent: What each person's training released of their samples, where it hides them.
     """
 
     missing: Mapping[int, str]
     senders: Ints | None
+    spent: Mapping[int, Sequence[Spent]] = field(default_factory=dict)
 
 
 def aside(grid: CohortGrid) -> Aside:
@@ -52,7 +50,7 @@ def aside(grid: CohortGrid) -> Aside:
     return grid._aside
 
 
-class CohortGrid(Grid):
+class CohortGrid(Nodes):
     """Sends a round's messages to people, a cohort at a time."""
 
     def __init__(
@@ -80,6 +78,7 @@ class CohortGrid(Grid):
             dropouts: Which devices may fail to reply; without it none.
             border_threshold: Fewest devices whose anonymous records may reach the strategy together.
         """
+        super().__init__(len(clients))
         # Is told how many devices have worked, of how many, after each cohort.
         self.tell: Callable[[int, int], None] = lambda done, devices: None
         self.part: Part = "train"  # of everyone's texts, to train on
@@ -93,10 +92,6 @@ class CohortGrid(Grid):
         self._border_threshold = border_threshold
         self._aside = Aside({}, None)
 
-    def get_node_ids(self) -> Iterable[int]:
-        """Returns the partition numbers."""
-        return range(len(self._clients))
-
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
@@ -108,18 +103,25 @@ class CohortGrid(Grid):
         """
         missing: dict[int, str] = {}
         records: dict[int, Records] = {}
+        spent: dict[int, Sequence[Spent]] = {}
         replies = [
-            answer for group in _by_content(messages) for answer in self._train(group, missing, records)
+            answer
+            for group in _by_content(messages)
+            for answer in self._train(group, missing, records, spent)
         ]
         senders: Ints | None = None
         if records:  # those of all groups cross at once, so that no group has a message of its own
             message, senders = cross(records, self._border_threshold)
             replies.append(message)
-        self._aside = Aside(missing, senders)
+        self._aside = Aside(missing, senders, spent)
         return replies
 
     def _train(
-        self, messages: Sequence[Message], missing: dict[int, str], records: dict[int, Records]
+        self,
+        messages: Sequence[Message],
+        missing: dict[int, str],
+        records: dict[int, Records],
+        spent: dict[int, Sequence[Spent]],
     ) -> list[Message]:
         """Trains the devices that got the same content; records are laid aside, to cross the border."""
         content = messages[0].content
@@ -145,6 +147,7 @@ class CohortGrid(Grid):
             for cohort, work in zip(cohorts, self._crew.do(order, cohorts), strict=True):
                 assert isinstance(work, Work)
                 lost.update(work.missing)
+                spent.update(work.spent)
                 done.extend(cohort)
                 self.tell(len(done), len(present))
                 yield [person for person in cohort if person not in work.missing], work.uploads
@@ -175,33 +178,6 @@ class CohortGrid(Grid):
         order = Order("predict", arrays, self._phase, part=part, whose=whose)
         scores = list(self._crew.do(order, _cut(persons.tolist(), _SCORED_TOGETHER)))
         return merge(part for part in scores if isinstance(part, Scores))
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Returns a message to a node."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
-
-    @property
-    def run(self) -> Run:
-        """Not available: there is no Flower run behind this grid."""
-        raise RuntimeError("a CohortGrid belongs to no Flower run")
-
-    def set_run(self, run: Run) -> None:
-        """Does nothing: there is no Flower run behind this grid."""
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Not available: this grid answers at once, through `send_and_receive`."""
-        raise RuntimeError("a CohortGrid answers at once: use send_and_receive")
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Not available: this grid answers at once, through `send_and_receive`."""
-        raise RuntimeError("a CohortGrid answers at once: use send_and_receive")
 
 
 def _averaged(upload: Upload) -> Update:

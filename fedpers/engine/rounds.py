@@ -10,6 +10,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fedpers.engine.flower import SEEN, identity, samples_seen, sampling, to_arrays, to_record
+from fedpers.engine.nodes import Nodes
 from fedpers.errors import FedpersError
 from fedpers.method import TRAINED
 from fedpers.models import Arrays
@@ -67,6 +68,24 @@ def federate(
         numbers = _floats(metrics or {})
         samples = sum(map(samples_seen, replies)) + int(numbers.pop(TRAINED, 0))
         yield Round(number, current, samples, numbers)
+
+
+def rosters(strategy: Strategy, arrays: Arrays, nodes: int, rounds: int, seed: int) -> list[list[int]]:
+    """Returns the nodes that `federate` would address in each round, without addressing them.
+
+    Args:
+        strategy: A new one, of no use afterwards.
+        arrays: Of the broadcast's names and shapes.
+        nodes: How many there are.
+        rounds: The last round's number.
+        seed: As for `federate`.
+    """
+    record, grid, found = to_record(arrays), Nodes(nodes), []
+    for number in range(1, rounds + 1):
+        with identity(), sampling(word(seed, "sampling", number)):
+            messages = strategy.configure_train(number, record, ConfigRecord(), grid)
+            found.append([message.metadata.dst_node_id for message in messages])
+    return found
 
 
 def _floats(metrics: Mapping[str, object]) -> dict[str, float]:

@@ -28,18 +28,21 @@ class Stage:
         self._each = each
         self._console, self._name, self._steps = console, name, steps
         self._done = self._before = done
-        self._note = ""
+        self._note = self._spent = ""
         self._first = self._last = time.monotonic()
 
-    def advance(self, note: str = "") -> None:
-        """Counts one step done; a note says how things stand and replaces the last one."""
+    def advance(self, note: str = "", spent: str = "") -> None:
+        """Counts one step done; a note says how things stand, another what was spent, until a newer one."""
         self._done += 1
-        self._note = note or self._note
+        self._note, self._spent = note or self._note, spent or self._spent
         now = time.monotonic()
         if self._done == self._before + 1:
             self._first = now
         if self._each or self._done == self._steps or now - self._last >= _SECONDS_BETWEEN_LINES:
-            self._print(now, self._note)
+            self._print(now, self._standing())
+
+    def _standing(self) -> str:
+        return ", ".join(part for part in (self._note, self._spent) if part)
 
     def tell(self, done: int, devices: int) -> None:
         """Says how far the present step is, if it is taking long."""
@@ -72,15 +75,15 @@ class LiveStage(Stage):
         self._bars = bars
         self._bar = bars.add_task(name, total=steps, completed=done, note="")
 
-    def advance(self, note: str = "") -> None:
+    def advance(self, note: str = "", spent: str = "") -> None:
         self._done += 1
-        self._note = note or self._note
+        self._note, self._spent = note or self._note, spent or self._spent
         if self._each:
             self._console.print(note, highlight=False, markup=False)
-        self._bars.update(self._bar, completed=self._done, note=self._note)
+        self._bars.update(self._bar, completed=self._done, note=self._standing())
 
     def tell(self, done: int, devices: int) -> None:
-        self._bars.update(self._bar, note=f"{done}/{devices} devices" if done < devices else self._note)
+        self._bars.update(self._bar, note=f"{done}/{devices} devices" if done < devices else self._standing())
 
 
 class Reporter:

@@ -11,6 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fedpers.report.privacy_tables import privacy_notes
+
 _MEASURES = ("accuracy", "macro_f1", "absolute_error", "rmse", "rouge_1", "rouge_l")  # side by side
 _NAMES = MappingProxyType(
     {
@@ -55,7 +57,7 @@ def simulation_table(result: Mapping[str, Any]) -> RenderableType:
         table.add_row("unseen people, as themselves", _rate(result["unseen_accuracy"]))
         table.add_row("unseen people, as strangers", _rate(result["unseen_stranger_accuracy"]))
     arms = [_arm_table(result)] if result["arms"] else []
-    notes = [*_ceiling_notes(result), *_run_notes(result)]
+    notes = [*_ceiling_notes(result), *privacy_notes(result.get("privacy")), *_run_notes(result)]
     return Group(table, *arms, *(Text(note) for note in notes))
 
 

@@ -1,17 +1,22 @@
 """One method from data to scores: federated over simulated devices, or central as the control."""
 
+from fedpers.simulation.guarantee import Guarantee
 from fedpers.simulation.outcome import Outcome, Stage
+from fedpers.simulation.promises import guarantee_of
 from fedpers.simulation.run import simulate, train_centrally
-from fedpers.simulation.setup import Build, Setup, lay_out, matched_epochs, prepare
+from fedpers.simulation.setup import Build, Setup, lay_out, matched_epochs, prepare, server_of
 
 __all__ = [
     "Build",
+    "Guarantee",
     "Outcome",
     "Setup",
     "Stage",
+    "guarantee_of",
     "lay_out",
     "matched_epochs",
     "prepare",
+    "server_of",
     "simulate",
     "train_centrally",
 ]

@@ -15,6 +15,7 @@ from fedpers.data import Ints, Part, ceilings
 from fedpers.engine import (
     DROPPED,
     LATEST,
+    Aside,
     CohortGrid,
     Crew,
     Dropouts,
@@ -32,6 +33,7 @@ from fedpers.method import State
 from fedpers.models import Arrays
 from fedpers.records import Crossing, Records
 from fedpers.report.progress import Reporter
+from fedpers.simulation.ledger import Ledger
 from fedpers.simulation.outcome import NEVER, Mark, Outcome, Stage, Standing
 from fedpers.simulation.setup import Setup
 
@@ -55,6 +57,12 @@ class Desk:
     crossing: Crossing | None = None
     mark: Mark | None = None
     told: int = 0
+    ledger: Ledger | None = None
+
+    def rounds(self, phase: int) -> int:
+        """Returns the rounds of a phase, fewer than it asks for where a budget of privacy ends it."""
+        guarantee = self.setup.guarantee
+        return guarantee.rounds[phase] if guarantee else self.setup.method.phases[phase].rounds
 
     @property
     def judged(self) -> Ints:
@@ -101,9 +109,20 @@ class Desk:
         value = scores.mean(measure)
         self.history[-1][f"validation-{measure}"] = value
         worth = -value if measure in ERRORS else value
-        if worth > now.best_worth:
+        # What is chosen by texts that no guarantee covers is not covered either: there the last round counts.
+        final = self.setup.guarantee is not None and self.setup.guarantee.kind != "local"
+        if worth > now.best_worth or final:
             self.now = replace(now, best_arrays=now.arrays, best=now.done, best_worth=worth)
         return f"validation {measure.replace('_', ' ')} {value:.3f}"
+
+    def spend(self, phase: int, kept: Aside) -> str:
+        """Records what the latest round released under differential privacy, and tells how it stands."""
+        if self.ledger is None:
+            return ""
+        told = self.ledger.spend(phase, kept)
+        if self.ledger.finite:
+            self.history[-1]["epsilon"] = self.ledger.epsilon
+        return told
 
     def begin_anew(self) -> None:
         """Goes back to the base, for a phase that does not build on the one before it."""
@@ -167,6 +186,7 @@ class Desk:
             **{name: getattr(standing, name) for name in _COUNTS},
             "history": self.history[: standing.done + 1],
             "seconds": time.monotonic() - self.start,
+            **(self.ledger.record() if self.ledger else {}),
         }
         write_checkpoint(checkpoints, standing.done, numbers, states, record)
 
@@ -181,6 +201,8 @@ class Desk:
         self.crew.restore(states, (record["phase"], record["round"]))
         self.senders = numbers.get("senders/persons")
         self.stages = _stages(_under("stages", numbers))
+        if self.ledger is not None:
+            self.ledger.restore(record)
         remembered = _under("strategy", numbers)
         self.mark = Mark(record["phase"], record["round"], self.now, remembered, record["strategy"])
         return self.mark
@@ -226,6 +248,7 @@ class Desk:
             interrupted=self.interrupted,
             crossing=self.crossing,
             missing=sum(int(record.get("missing", 0)) for record in self.history),
+            privacy=self.ledger.summary() if self.ledger else None,
         )
 
     def write_modules(self, folder: Path) -> None:
@@ -243,12 +266,14 @@ def desk_of(setup: Setup, report: Reporter) -> Iterator[Desk]:
     """Hires the crew of a run, lets it go at the end."""
     engine = setup.settings.engine
     clients = tuple(phase.client for phase in setup.method.phases)
+    guarantee, seed = setup.guarantee, setup.settings.run.seed
+    noise = tuple(guarantee.noise(number) for number in range(len(clients))) if guarantee else ()
     crew = hire(
-        Site(setup.spec, setup.population, clients, setup.settings.run.seed, engine.threads, engine.device),
-        engine,
+        Site(setup.spec, setup.population, clients, seed, engine.threads, engine.device, noise), engine
     )
     try:
-        yield Desk(setup, crew, report, Standing(setup.base, setup.base))
+        ledger = Ledger(guarantee) if guarantee else None
+        yield Desk(setup, crew, report, Standing(setup.base, setup.base), ledger=ledger)
     finally:
         crew.close()
 

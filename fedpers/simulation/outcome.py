@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fedpers.data import Ceilings
 from fedpers.engine import Notes, Numbers
@@ -44,6 +45,7 @@ class Outcome:
         seconds: Wall-clock time from the base's training to the last score.
         interrupted: Whether somebody stopped it before its end.
         missing: Devices that were sampled and did not reply, over all rounds.
+        privacy: What was spent under differential privacy, and on what terms; None without it.
     """
 
     arrays: Arrays
@@ -60,6 +62,7 @@ class Outcome:
     interrupted: bool
     missing: int
     crossing: Crossing | None = None
+    privacy: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

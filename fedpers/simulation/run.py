@@ -28,7 +28,7 @@ from fedpers.seeds import stream
 from fedpers.simulation.desk import Desk, desk_of
 from fedpers.simulation.outcome import Mark, Outcome, Stage
 from fedpers.simulation.setup import Setup, encode_all, threads
-from fedpers.strategies import Cloud, averages
+from fedpers.strategies import Cloud, Guarded, averages
 from fedpers.training import Plan, fit
 
 
@@ -88,6 +88,7 @@ def train_centrally(setup: Setup, epochs: int, report: Reporter) -> Outcome:
         epochs: Over the pooled texts, shared out over the phases by their rounds.
         report: Where progress goes.
     """
+    setup = replace(setup, guarantee=None)  # the control without privacy, too
     phases = setup.method.phases
     rounds = sum(phase.rounds for phase in phases if phase.central is not None)
     with desk_of(setup, report) as desk:
@@ -154,8 +155,8 @@ def _run_phase(desk: Desk, number: int, phase: Phase, start: Mark | None, checkp
     if phase.people == "held-out" and not len(desk.setup.population.held_out):
         desk.leave(number, None)
         return
-    strategy = phase.strategy(desk.setup.server)
-    after = 0
+    strategy = desk.setup.strategy(number)
+    after, rounds = 0, desk.rounds(number)
     if start is not None and start.phase == number:
         after = start.round
         remind(strategy, start.numbers, start.notes)
@@ -165,22 +166,24 @@ def _run_phase(desk: Desk, number: int, phase: Phase, start: Mark | None, checkp
     with (
         quiet(),
         threads(settings.engine.threads),
-        desk.report.stage(f"{phase.name} rounds", phase.rounds, after) as stage,
+        desk.report.stage(f"{phase.name} rounds", rounds, after) as stage,
     ):
         grid.tell = stage.tell
-        for done in federate(grid, strategy, desk.now.arrays, phase.rounds, settings.run.seed, after):
+        for done in federate(grid, strategy, desk.now.arrays, rounds, settings.run.seed, after):
             desk.take(done.arrays, done.samples, done.metrics)
             kept = aside(grid)
             desk.note_missing(kept.missing)
             desk.senders = kept.senders if kept.senders is not None else desk.senders
-            look = phase.eval_every and (done.number % phase.eval_every == 0 or done.number == phase.rounds)
+            spent = desk.spend(number, kept)
+            look = phase.eval_every and (done.number % phase.eval_every == 0 or done.number == rounds)
             note = desk.check(number) if look else ""
             desk.finish(number, done.number, *recall(strategy))
             every = settings.engine.checkpoint_every
-            if checkpoints and every and (done.number % every == 0 or done.number == phase.rounds):
+            if checkpoints and every and (done.number % every == 0 or done.number == rounds):
                 desk.save(checkpoints)
-            stage.advance(note)
-    desk.leave(number, strategy.received if isinstance(strategy, Cloud) else None)
+            stage.advance(note, spent)
+    cloud = strategy.inner if isinstance(strategy, Guarded) else strategy
+    desk.leave(number, cloud.received if isinstance(cloud, Cloud) else None)
 
 
 class _Terminated(BaseException):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
+from flwr.serverapp.strategy import Strategy
 
 from fedpers.data import Ints, Part, Population, Samples, populate
 from fedpers.method import Client, Device, Enrolment, Method, Phase, Server, device_of
@@ -27,6 +28,8 @@ from fedpers.models import (
 from fedpers.report.progress import Reporter
 from fedpers.seeds import stream
 from fedpers.settings import Settings
+from fedpers.simulation.guarantee import Guarantee
+from fedpers.simulation.promises import guarantee_of
 from fedpers.training import Plan, devices_at_once, fit
 
 Build = Callable[[Settings], Method]
@@ -47,6 +50,7 @@ class Setup:
         spec: Which model.
         base: Parameters that every run starts from.
         cohort_sizes: K, the devices trained in one pass, of each phase.
+        guarantee: What is hidden under differential privacy; None without it.
     """
 
     settings: Settings
@@ -55,11 +59,23 @@ class Setup:
     spec: ModelSpec
     base: Arrays
     cohort_sizes: tuple[int, ...]
+    guarantee: Guarantee | None = None
+
+    def promised(self) -> Setup:
+        """Returns the same with the guarantee that its own settings and method ask for."""
+        model = load(self.spec, self.settings.engine.device)
+        found = guarantee_of(self.settings, self.method, self.population, self.server, model)
+        return replace(self, guarantee=found)
 
     @property
     def server(self) -> Server:
         """What the servers' halves are made from."""
-        return _server(self.settings, self.population, self.spec)
+        return server_of(self.settings, self.population, self.spec)
+
+    def strategy(self, number: int) -> Strategy:
+        """Returns a new strategy of a phase, with the guarantee around it."""
+        strategy = self.method.phases[number].strategy(self.server)
+        return strategy if self.guarantee is None else self.guarantee.strategy(number, strategy)
 
 
 def lay_out(settings: Settings, build: Build) -> tuple[Method, Population, ModelSpec]:
@@ -85,19 +101,22 @@ def prepare(settings: Settings, build: Build, report: Reporter, *, resume: bool 
         resume: Whether the run goes on from a checkpoint, and so needs no base.
     """
     method, population, spec = lay_out(settings, build)
-    server = _server(settings, population, spec)
+    server = server_of(settings, population, spec)
     for phase in method.phases:
         phase.strategy(server)  # so that its complaints come before the work
+    model = load(spec, settings.engine.device)
+    guarantee = guarantee_of(settings, method, population, server, model)
     for note in (*population.notes, *method.notes(population)):
         report.say(note)
-    model = load(spec, settings.engine.device)
+    for note in guarantee.notes(method) if guarantee else ():
+        report.say(note)
     if spec.random_weights and settings.model.model != TINY:
         report.say(f"{settings.model.model} holds no weights: the model starts from random ones")
     # Before the base is trained, for this is where a method complains of its settings too.
     sizes = tuple(_cohort_size(settings, phase, population, model) for phase in method.phases)
     with threads(settings.engine.threads):
         base = extract(model.module) if resume else _train_base(settings, method, population, model, report)
-    return Setup(settings, method, population, spec, base, sizes)
+    return Setup(settings, method, population, spec, base, sizes, guarantee)
 
 
 def matched_epochs(setup: Setup, samples: int) -> int:
@@ -125,7 +144,9 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _server(settings: Settings, population: Population, spec: ModelSpec) -> Server:
+def server_of(settings: Settings, population: Population, spec: ModelSpec) -> Server:
+    """Returns what the servers' halves of a run are made from."""
+
     def public(part: Part) -> list[Device]:
         devices = (
             device_of(population, int(person), part, {}, stream(population.seed, "public", person))

@@ -90,6 +90,10 @@ class Cloud(Silence):
         self._each_epoch = each_epoch
         self._model: Model | None = None
 
+    def uploads(self, rounds: int) -> int:
+        """Returns how many times devices send their records in so many rounds."""
+        return rounds if self._each_epoch else 1
+
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:

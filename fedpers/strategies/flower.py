@@ -16,6 +16,7 @@ from fedpers.method import Server
 from fedpers.models.adapters import Adapter
 from fedpers.settings import FederationSettings
 from fedpers.strategies.partly import Partly
+from fedpers.strategies.private import Guarded
 from fedpers.strategies.schedule import SCHEDULES, Scheduled
 from fedpers.strategies.task_base import need_public
 from fedpers.strategies.task_federation import TaskFederation
@@ -93,6 +94,6 @@ def averages(strategy: Strategy) -> bool:
 
     True for Flower's own classes only, with or without a schedule: a subclass may look at every reply.
     """
-    while isinstance(strategy, Scheduled | TaskFederation | Partly):
+    while isinstance(strategy, Scheduled | TaskFederation | Partly | Guarded):
         strategy = strategy.inner
     return type(strategy) in AVERAGING

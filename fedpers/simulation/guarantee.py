@@ -1,0 +1,118 @@
+"""What a run promises under differential privacy: noise for the asked epsilon, rounds within a budget, notes.
+
+What is released is planned before the first round: who is drawn how often, and how many steps each device
+takes. So the noise of a target epsilon is exact, and a budget ends training before it would be passed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from flwr.serverapp.strategy import Strategy
+
+from fedpers.dp import Guard, SampleNoise, Spent, epsilon
+from fedpers.method import Method
+from fedpers.settings import PrivacySettings
+from fedpers.strategies import Guarded, Private, Release
+
+Kind = Literal["user", "sample", "local"]
+_PROMISES = MappingProxyType(
+    {
+        "user": "privacy of people: noise multiplier {noise:.3g} on clipped sums, delta {delta:.2g}",
+        "sample": "privacy of texts: DP-SGD on devices, noise multiplier {noise:.3g}, delta {delta:.2g}",
+        "local": "privacy of uploaded embeddings: noise multiplier {noise:.3g}, delta {delta:.2g}",
+    }
+)
+_OUTSIDE = MappingProxyType(
+    {
+        "user": "outside the guarantee: what stays on a device, texts of public people, and what is only "
+        "shown here (training loss, validation and test scores)",
+        "sample": "outside the guarantee: texts of public people, what a text is retrieved for or shown "
+        "beside, and what is only shown here (training loss, validation and test scores)",
+        "local": "outside the guarantee: the texts and labels themselves, which are uploaded as they are, "
+        "and what is only shown here (scores)",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """What is hidden in a run, how well, and what is not.
+
+    Attributes:
+        kind: Whether a person, a text or an uploaded embedding is hidden.
+        settings: The run's settings of privacy.
+        delta: Of the guarantee.
+        noise_multiplier: In units of the bound.
+        releases: How updates are released, by the phase's number; of `user` only.
+        guarded: The phases whose devices train or upload with noise of their own; of `sample` and `local`.
+        steps: What a round of a phase releases of everybody; not of `sample`.
+        rounds: Rounds of each phase, fewer than it asks for where a budget ends it.
+        seed: The run's seed.
+    """
+
+    kind: Kind
+    settings: PrivacySettings
+    delta: float
+    noise_multiplier: float
+    releases: Mapping[int, Release]
+    guarded: frozenset[int]
+    steps: Mapping[int, Spent]
+    rounds: tuple[int, ...]
+    seed: int
+
+    def strategy(self, number: int, inner: Strategy) -> Strategy:
+        """Returns a phase's strategy with the guarantee around it."""
+        if number in self.releases:
+            return Private(inner, self.releases[number], self.seed, str(number))
+        if self.kind == "local" and number in self.guarded:
+            return Guarded(inner, Guard(self.settings.dp_clip, noise_multiplier=self.noise_multiplier))
+        return inner
+
+    def noise(self, number: int) -> SampleNoise | None:
+        """Returns how devices hide each text while they train in a phase."""
+        if self.kind != "sample" or number not in self.guarded:
+            return None
+        return SampleNoise(self.settings.dp_clip, self.noise_multiplier)
+
+    def epsilon(self, history: Sequence[Spent]) -> float:
+        """Returns the epsilon of what was released, by the run's accountant."""
+        return epsilon(history, self.delta, self.settings.accountant)
+
+    def summary(self) -> dict[str, Any]:
+        """Returns the terms as a run's record has them; of numbers that are not finite none is written."""
+        asked, releases = self.settings, [*self.releases.values()]
+        clip = asked.dp_clip if math.isfinite(asked.dp_clip) else None
+        return {
+            "dp": self.kind,
+            "delta": self.delta,
+            "noise_multiplier": self.noise_multiplier,
+            "clip": clip,
+            "clipping": asked.clipping,
+            "accountant": "rdp" if self.kind == "user" and asked.sampling == "fixed" else asked.accountant,
+            "sampling": asked.sampling if self.kind == "user" else None,
+            "rate": releases[0].rate if releases else None,
+            "noised_as": asked.noise_cohort,
+            "rounds": list(self.rounds),
+        }
+
+    def notes(self, method: Method) -> tuple[str, ...]:
+        """Tells what is promised and what is not, one line each."""
+        told = [_PROMISES[self.kind].format(noise=self.noise_multiplier, delta=self.delta)]
+        for phase, rounds in zip(method.phases, self.rounds, strict=True):
+            if rounds < phase.rounds:
+                told.append(f"the budget allows {rounds} of {phase.rounds} {phase.name} rounds")
+        if self.settings.noise_cohort is not None:
+            told.append(
+                f"simulated: noise as if {self.settings.noise_cohort} devices were in a round; epsilon is "
+                "that federation's, not this one's"
+            )
+        return (*told, _OUTSIDE[self.kind])
+
+    def so_far(self, history: Sequence[Spent]) -> float:
+        """Returns a bound on it that is quick enough for every round, by Rényi divergences."""
+        return epsilon(history, self.delta, "rdp")
