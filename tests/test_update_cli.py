@@ -94,6 +94,12 @@ def test_much_noise_leaves_the_attacker_at_chance(attacked: Any) -> None:
         assert means(row)["words"] == pytest.approx(means(row)["chance"], abs=0.12)
 
 
+def test_what_public_peoples_devices_show_is_used_where_there_are_some(attacked: Any) -> None:
+    plain = means(attacked("conventional")["rows"][0])
+    assert plain["aimed_words"] == 1
+    assert "aimed_tokens" not in plain
+
+
 def test_a_bound_alone_hides_nothing(attacked: Any) -> None:
     plain, cut = attacked("user-identifier")["rows"][:2]
     assert (plain["noise"], cut["noise"]) == (None, 0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -115,6 +115,11 @@ def total(parts: Sequence[Rows]) -> Rows:
     for part in parts:
         change[np.searchsorted(index, part.index)] += part.change
     return Rows(index, change, parts[0].height)
+
+
+def along(rows: Rows, directions: Doubles | None) -> Rows:
+    """Returns the changes of rows along some directions (width, directions) only; all of them for None."""
+    return rows if directions is None else replace(rows, change=rows.change @ directions)
 
 
 def norms_of(rows: Rows) -> Doubles:

@@ -8,8 +8,9 @@ bound and noised: each by its own device, or the sum once.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ import numpy as np
 
 from fedpers import runs
 from fedpers.audit.settings import UpdateSettings
-from fedpers.audit.sights import Sight, public_shares, sending_phase, sights, tables_of
+from fedpers.audit.sights import Sight, Tables, public_shares, sending_phase, sights, tables_of
 from fedpers.audit.word_attacker import Attacker, UpdateRow
+from fedpers.data import Ints
 from fedpers.errors import InputError
 from fedpers.experiments import find, own_sections
 from fedpers.models import Arrays, Model, extract, load
+from fedpers.models.families import Doubles
+from fedpers.privacy.updates import leading
 from fedpers.report.progress import Reporter
 from fedpers.report.update_plots import draw_recovery
 from fedpers.seeds import stream
@@ -29,7 +33,9 @@ from fedpers.settings import Settings, resolve
 from fedpers.simulation import lay_out, prepare
 from fedpers.simulation.setup import threads
 
-_PEOPLE = 50
+_PEOPLE = 50  # attacked, unless told otherwise
+_PUBLIC = 20  # people whose devices the server imitates
+_DIRECTIONS = 2  # along which it looks; one or four find about as much
 
 
 def attack_updates(folder: Path, given: UpdateSettings, report: Reporter) -> dict[str, Any]:
@@ -58,14 +64,11 @@ def attack_updates(folder: Path, given: UpdateSettings, report: Reporter) -> dic
         start = given.start == "base"
         arrays = prepare(settings, build, report).base if start else _final(folder, model)
         tables = tables_of(model, arrays, phase)
-        everyone = []
-        with report.stage("devices", people) as stage:
-            for sight in sights(settings, laid, model, arrays, population.clients[:people].tolist()):
-                everyone.append(sight)
-                stage.advance()
-    bound = given.dp_clip or _median(everyone)
-    width = {name: arrays[name].shape[1] for name in tables.names}
-    attacker = Attacker(tables, public_shares(model, population, len(arrays[tables.words])), bound, width)
+        told = partial(_told, report, partial(sights, settings, laid, model, arrays))
+        directions = _directions(tables, told("public people's devices", population.public[:_PUBLIC]))
+        everyone = list(told("devices", population.clients[:people]))
+    shares = public_shares(model, population, len(arrays[tables.words]))
+    attacker = Attacker(tables, shares, given.dp_clip or _median(everyone), directions)
     rows = _rows(attacker, everyone, noises, size, settings)
     result = _record(attacker, everyone, rows, settings, folder)
     result |= {"phase": phase.name, "start": given.start, "cohort": size}
@@ -160,6 +163,29 @@ def _record(
         "within": float(np.mean([sight.norm <= attacker.bound for sight in everyone])),
         "run": str(folder),
     }
+
+
+def _told(
+    report: Reporter, train: Callable[[Sequence[int]], Iterator[Sight]], name: str, persons: Ints
+) -> Iterator[Sight]:
+    """Has some people's devices train, and counts them."""
+    if len(persons):
+        with report.stage(name, len(persons)) as stage:
+            for sight in train(persons.tolist()):
+                yield sight
+                stage.advance()
+
+
+def _directions(tables: Tables, public: Iterable[Sight]) -> dict[str, Doubles] | None:
+    """Returns along which directions rows move on public people's devices, which the server can imitate."""
+    products: dict[str, list[Doubles]] = {name: [] for name in tables.names}
+    for sight in public:
+        for name, rows in sight.moved.items():
+            ours = rows.change[np.isin(rows.index, tables.candidates)].astype(np.float64)
+            products[name].append(ours.T @ ours)
+    if not all(products.values()):
+        return None
+    return {name: leading(found, _DIRECTIONS) for name, found in products.items()}
 
 
 def _final(folder: Path, model: Model) -> Arrays:

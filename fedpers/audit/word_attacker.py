@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from scipy.stats import rankdata
 
-from fedpers.audit.sights import Sight, Tables, norms_of, total
+from fedpers.audit.sights import Sight, Tables, along, norms_of, total
 from fedpers.data import Ints
 from fedpers.models.families import Doubles
 from fedpers.privacy.updates import (
@@ -42,6 +43,10 @@ class UpdateRow:
         unusual_tokens: The same as tokens, rows being ranked by their norm beside what public text leads one
             to expect; None without public text or where identifiers have a table of their own.
         unusual_identifiers: The same as identifiers, so ranked.
+        aimed_words: The same as words, norms being taken along the directions in which rows move on public
+            people's devices only; None without public people.
+        aimed_auc: The same as auc, so taken.
+        aimed_tokens: The same as tokens, so taken.
         took_part: Of a sum: AUC of telling people of the cohort from others by their identifiers' rows.
     """
 
@@ -57,6 +62,9 @@ class UpdateRow:
     identifiers: Estimate | None
     unusual_tokens: Estimate | None
     unusual_identifiers: Estimate | None
+    aimed_words: Estimate | None
+    aimed_auc: Estimate | None
+    aimed_tokens: Estimate | None
     took_part: Estimate | None
 
 
@@ -68,13 +76,14 @@ class Attacker:
         tables: Where updates tell of words.
         shares: Each word's share of public texts (words,), or None.
         bound: The L2 norm that updates are cut to before they get noise.
-        width: Numbers in a row of each table, by its name.
+        directions: Along which rows of each table move on public people's devices (width, directions), by
+            the table's name; None without public people.
     """
 
     tables: Tables
     shares: Doubles | None
     bound: float
-    width: Mapping[str, int]
+    directions: Mapping[str, Doubles] | None = None
 
     def row(
         self,
@@ -95,6 +104,10 @@ class Attacker:
         for cohort in cohorts:
             norms = self._seen(cohort, noise, draw)
             measured = {**self._of_words(cohort, norms), **self._of_identifiers(cohort, norms)}
+            if self.directions is not None:
+                aimed = self._seen(cohort, noise, draw, self.directions)
+                again = {**self._of_words(cohort, aimed), **self._of_identifiers(cohort, aimed)}
+                measured |= {f"aimed_{name}": again[name] for name in ("words", "auc", "tokens")}
             if len(cohort) > 1:
                 measured["took_part"] = self._who(everyone, cohort, norms)
             for name, values in measured.items():
@@ -104,15 +117,23 @@ class Attacker:
         return UpdateRow(noise=noise, devices=len(cohorts[0]), **estimates)
 
     def _seen(
-        self, cohort: Sequence[Sight], noise: float | None, draw: np.random.Generator
+        self,
+        cohort: Sequence[Sight],
+        noise: float | None,
+        draw: np.random.Generator,
+        directions: Mapping[str, Doubles] = MappingProxyType({}),
     ) -> dict[str, Doubles]:
-        """Returns how far the rows of each table moved in a cohort's sum (words,), special words left out."""
+        """Returns how far the rows of each table moved in a cohort's sum (words,), special words left out.
+
+        Where there are directions of a table, only along these.
+        """
         sent = [sight.moved if noise is None else sight.clipped(self.bound) for sight in cohort]
         deviation = (noise or 0.0) * self.bound
         seen = {}
         for name in self.tables.names:
-            norms = norms_of(total([rows[name] for rows in sent]))
-            seen[name] = noised_norms(norms, self.width[name], deviation, draw)[self.tables.candidates]
+            rows = along(total([own[name] for own in sent]), directions.get(name))
+            norms = noised_norms(norms_of(rows), rows.change.shape[1], deviation, draw)
+            seen[name] = norms[self.tables.candidates]
         return seen
 
     def _of_words(self, cohort: Sequence[Sight], norms: Mapping[str, Doubles]) -> dict[str, list[float]]:

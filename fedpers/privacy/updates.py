@@ -9,7 +9,7 @@ Noise moves every row; then only how far tells.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +71,21 @@ def noised_norms(norms: Doubles, width: int, deviation: float, draw: np.random.G
     if deviation == 0:
         return norms
     return deviation * np.sqrt(draw.noncentral_chisquare(width, (norms / deviation) ** 2))
+
+
+def leading(products: Iterable[Doubles], kept: int) -> Doubles:
+    """Returns the directions in which rows move most (width, kept), orthonormal.
+
+    Rows of different words move along few common directions, those that change a model's answer. Noise is
+    spread over all of them, so an attacker who looks along these alone hears less of it.
+
+    Args:
+        products: Of devices' changes X (rows, width), X^T X (width, width) each, at least one.
+        kept: How many directions, the table's width at most.
+    """
+    _, vectors = np.linalg.eigh(np.sum([*products], axis=0))  # the largest come last
+    found: Doubles = vectors[:, ::-1][:, :kept]
+    return found
 
 
 def ranked(scores: Doubles) -> Ints:

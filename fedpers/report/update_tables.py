@@ -25,7 +25,7 @@ def update_table(result: Mapping[str, Any]) -> RenderableType:
 
 
 def _words_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
-    table = _table(title, ("noise", "found", "95 % interval", "chance", "AUC", "95 % interval"))
+    table = _table(title, ("noise", "found", "95 % interval", "chance", "AUC", "95 % interval", "aimed"))
     for row in rows:
         told = row["auc"]
         table.add_row(
@@ -35,15 +35,17 @@ def _words_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
             _share(row["chance"]),
             _number(told),
             "-" if told is None else f"{told['low']:.3f} .. {told['high']:.3f}",
+            _share(row["aimed_words"]),
         )
     return table
 
 
 def _identifiers_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    columns = ("noise", "tokens", "95 % interval", "whole", "rare: tokens", "whole")
+    columns = ("noise", "tokens", "95 % interval", "whole", "rare: tokens", "whole", "aimed")
     table = _table("Its identifier: the rows that moved farthest", columns)
     for row in rows:
-        own = [_share(row[name]) for name in ("identifiers", "unusual_tokens", "unusual_identifiers")]
+        names = ("identifiers", "unusual_tokens", "unusual_identifiers", "aimed_tokens")
+        own = [_share(row[name]) for name in names]
         table.add_row(_noise(row), _share(row["tokens"]), _interval(row["tokens"]), *own)
     return table
 
@@ -72,7 +74,8 @@ def _notes(result: Mapping[str, Any], plain: Mapping[str, Any]) -> list[Renderab
         f"{_share(plain['moved'])} of all rows moved, precision {_share(plain['precision'])}, recall "
         f"{_share(plain['recall'])}. Order is in no row.",
         f"Noise is in units of the bound, {result['dp_clip']:.3g}, which {result['within']:.0%} of the "
-        "updates keep by themselves; found: share of the words among as many rows that moved farthest.",
+        "updates keep by themselves; found: share of the words among as many rows that moved farthest; "
+        "aimed: the same along the two directions in which rows move on public people's devices.",
     ]
     if result["every_row"]:
         notes.append(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from fedpers.privacy.updates import (
     auc,
     estimate,
+    leading,
     moved_scores,
     noised_norms,
     ranked,
@@ -85,6 +86,13 @@ def test_rows_that_did_not_move_get_noise_too() -> None:
     noised = noised_norms(np.zeros(1000), 64, 0.1, np.random.default_rng(0))
     assert noised.min() > 0
     assert (noised**2).mean() == pytest.approx(64 * 0.1**2, rel=0.02)
+
+
+def test_the_directions_are_those_in_which_rows_move_most() -> None:
+    first = np.array([[3.0, 0.0, 0.0], [-5.0, 0.0, 0.1]])
+    second = np.array([[0.0, 2.0, 0.0]])
+    found = leading([change.T @ change for change in (first, second)], kept=2)
+    assert np.abs(found).round(1).tolist() == [[1, 0], [0, 1], [0, 0]]
 
 
 def test_members_are_told_from_outsiders_by_how_they_stand() -> None:
