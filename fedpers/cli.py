@@ -13,7 +13,7 @@ import typer
 from rich.console import Console, RenderableType
 
 from fedpers import commands
-from fedpers.audit import AuditSettings
+from fedpers.audit import AuditSettings, UpdateSettings
 from fedpers.errors import FedpersError, InputError
 from fedpers.experiments import experiments, own_sections
 from fedpers.flags import with_flags
@@ -35,6 +35,7 @@ from fedpers.report.result_tables import (
     verification_table,
 )
 from fedpers.report.study_tables import studies_table, study_table
+from fedpers.report.update_tables import update_table
 from fedpers.settings import (
     DataSettings,
     Settings,
@@ -195,6 +196,23 @@ def attribution(
     _print(result, attribution_table, json)
 
 
+def update(
+    run: Annotated[Path, typer.Argument(help="A finished run to attack.", metavar="RUN")],
+    layer: Mapping[str, Any],
+    json: Json = False,
+) -> None:
+    """Measures what a device's update reveals: the words of its texts, and the person's identifier.
+
+    A word's row in the embedding table moves only if the device read the word, and an identifier's tokens,
+    which are in every text, move most. Devices of a finished run train one more round; their updates are
+    attacked as they are, then cut to a bound with noise on each, then as sums of a cohort with noise on the
+    sum. Methods whose devices send no updates have nothing to attack.
+    """
+    own = {"updates": layer.get("updates", {})}
+    given = resolve([own], {"updates": UpdateSettings}).of(UpdateSettings, "updates")
+    _print(commands.attack_update(run, given, Reporter()), update_table, json)
+
+
 def people(
     run: Annotated[Path, typer.Argument(help="A finished run of oppu.", metavar="RUN")],
     compare: Annotated[bool, typer.Option("--compare", help="Tell how alike people's modules are.")] = False,
@@ -300,6 +318,7 @@ app.command()(with_flags(verify, all_sections(own_sections()), without=_VERIFY_D
 attack_app.command()(
     with_flags(attribution, {"audit": AuditSettings, **all_sections(own_sections())}, without=("method",))
 )
+attack_app.command()(with_flags(update, {"updates": UpdateSettings}))
 # A group of one command would be that command.
 attack_app.callback()(lambda: None)
 data_app.command()(with_flags(describe, {"data": DataSettings}, _READING))

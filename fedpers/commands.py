@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fedpers import audit, comparison, modules, runs, verification
-from fedpers.audit import AuditSettings
+from fedpers.audit import AuditSettings, UpdateSettings
 from fedpers.clients import AnonymousUpload
 from fedpers.data import open_source
 from fedpers.data.describe import Description
@@ -220,6 +220,13 @@ def sweep_attribution(settings: Settings, sweep: str, out: Path | None, report: 
         }
         result["files"] = [str(path) for path in draw_frontier(result, folder)]
         runs.write_result(folder, result)
+    return result
+
+
+def attack_update(run: Path, given: UpdateSettings, report: Reporter) -> dict[str, Any]:
+    """Attacks the updates of a finished run's devices, and records what they reveal in its folder."""
+    result = audit.attack_updates(run, given, report)
+    runs.write_result(run, result, "updates")
     return result
 
 

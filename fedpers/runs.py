@@ -7,6 +7,7 @@ people.parquet    test samples and right answers of every person
 model/            the best parameters with config and tokenizer, loadable with transformers
 result.json       what the command printed
 checkpoint/       what is needed to go on, until the run has come to its end
+updates.json      what `fedpers attack update` printed
 
 Of a method whose people keep what is theirs also:
 modules/          their modules, in a few files that one person's can be read from

@@ -1,6 +1,8 @@
-"""What the audit of anonymous uploads is told."""
+"""What the attacks on what leaves a device are told."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from fedpers.settings import Section, flag, option
 
@@ -30,3 +32,27 @@ class AuditSettings(Section):
     entropy: bool = flag(False, "Tell accuracy by how much an answer depends on who asks.")
     tsne: bool = flag(False, "Draw a picture of 10 people's uploads by t-SNE.")
     bandwidth: float = option(10.0, "Bandwidth of a device's upload, in Mbit/s.", gt=0)
+
+
+class UpdateSettings(Section):
+    """Whose updates are read, and what is done to them before the server sees them."""
+
+    people: int | None = flag(
+        None, "People whose updates are attacked, the first in the seeded order. [50, or all]", ge=1
+    )
+    noise: str = flag(
+        "0,0.01,0.1,1",
+        "Standard deviations of the noise on an update, in units of --dp-clip, parted by commas.",
+    )
+    dp_clip: float | None = flag(
+        None, "Largest L2 norm of an update that is to get noise. [the median of the plain ones]", gt=0
+    )
+    cohort: int | None = flag(
+        None,
+        "Devices whose sum is all that the server sees, in the second part. [those of a round, at most half "
+        "of --people]",
+        ge=1,
+    )
+    start: Literal["final", "base"] = flag(
+        "final", "What the devices train from: the run's final model, or what its first round started from."
+    )

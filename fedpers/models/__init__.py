@@ -25,7 +25,7 @@ from fedpers.models.reading import Reader
 from fedpers.models.soft_prompts import PROMPT, WRITER_PROMPTS, Placement, SoftPrompts
 from fedpers.models.texts import answer_tokens, encode, next_tokens, prompted, text_room, written
 from fedpers.models.user_tokens import user_ids, user_tokens
-from fedpers.models.words import Words
+from fedpers.models.words import Words, word_table
 from fedpers.models.writing import Writing
 
 __all__ = [
@@ -96,5 +96,6 @@ __all__ = [
     "user_tokens",
     "whole",
     "with_context",
+    "word_table",
     "written",
 ]

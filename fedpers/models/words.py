@@ -55,8 +55,7 @@ class Words:
         kept = np.arange(_last_meaning(model) + 1)
         ids = np.fromiter(chain.from_iterable(examples.ids), dtype=np.int64)
         index = np.union1d(kept, ids[ids >= 0])  # ids below 0 are user tokens, which are no words
-        name = next(name for name, p in model.module.named_parameters() if p is weight)
-        return Words(name, index, len(weight)) if len(index) < len(weight) else None
+        return Words(word_table(model), index, len(weight)) if len(index) < len(weight) else None
 
     @staticmethod
     def of_each(model: Model, parts: Sequence[Examples], *, masked: bool = False) -> list[Words] | None:
@@ -79,6 +78,12 @@ class Words:
         """Returns what a narrowed model learned since its arrays were `start`."""
         change = arrays[self.table][: len(self.index)] - start[self.table]
         return {**arrays, self.table: Rows(self.index, change, self.height)}
+
+
+def word_table(model: Model) -> str:
+    """Returns the name of the word embedding among a model's parameters."""
+    weight = _table(model)
+    return next(name for name, parameter in model.module.named_parameters() if parameter is weight)
 
 
 def _table(model: Model) -> nn.Parameter:
