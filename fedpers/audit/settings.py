@@ -41,7 +41,7 @@ class UpdateSettings(Section):
         None, "People whose updates are attacked, the first in the seeded order. [50, or all]", ge=1
     )
     noise: str = flag(
-        "0,0.01,0.1,1",
+        "0,0.001,0.003,0.01,0.1",
         "Standard deviations of the noise on an update, in units of --dp-clip, parted by commas.",
     )
     dp_clip: float | None = flag(

@@ -1,0 +1,186 @@
+"""What runs promise under differential privacy, and that they keep it: bits, budgets, and what is refused."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedpers.dp import Spent, epsilon
+from fedpers.errors import InputError
+from fedpers.experiments import find
+from fedpers.models import digest
+from fedpers.report.progress import Reporter
+from fedpers.settings import Settings
+from fedpers.simulation import Outcome, prepare, simulate
+from tests.conftest import small
+from tests.test_resume import Tiring
+
+SILENT = Reporter(silent=True)
+
+
+def private(
+    method: str = "user-identifier", federation: dict[str, Any] | None = None, **privacy: Any
+) -> Settings:
+    return small(run={"method": method}, federation=federation or {}, privacy=privacy)
+
+
+def run(settings: Settings, **options: Any) -> Outcome:
+    return simulate(prepare(settings, find(settings.run.method).build, SILENT), SILENT, **options)
+
+
+def spent(outcome: Outcome) -> dict[str, Any]:
+    assert outcome.privacy is not None
+    return outcome.privacy
+
+
+@pytest.mark.parametrize("method", ["user-identifier", "perplm-soft"])
+def test_zero_noise_and_an_infinite_bound_give_the_bits_of_the_plain_run(method: str) -> None:
+    # Everybody has as many texts, for under privacy all weigh alike. A private run ends with its last round.
+    plain = run(private(method, {"eval_every": 100}))
+    hidden = run(private(method, dp="user", noise_multiplier=0, dp_clip=math.inf, sampling="fixed"))
+    assert digest(hidden.arrays) == digest(plain.arrays)
+    assert spent(hidden)["epsilon"] is None
+
+
+def test_coins_that_all_fall_right_are_asking_everybody() -> None:
+    everybody = {"clients_per_round": 6, "eval_every": 100, "strategy": "fedavg"}
+    plain = run(private("conventional", everybody))
+    hidden = run(private("conventional", everybody, dp="user", noise_multiplier=0, dp_clip=1e9))
+    for name, array in plain.arrays.items():  # up to rounding, for they are asked in another order
+        np.testing.assert_allclose(hidden.arrays[name], array, atol=1e-6)
+
+
+def test_a_target_is_met_by_what_was_spent() -> None:
+    found = spent(run(private(dp="user", epsilon=3.0)))
+    assert 2.9 <= found["epsilon"] <= 3.0
+    history = [Spent(found["noise_multiplier"], 4 / 6, 3)]
+    assert found["epsilon"] == epsilon(history, found["delta"])
+
+
+def test_phases_spend_from_one_target() -> None:
+    found = spent(run(private("perplm-soft", dp="user", epsilon=3.0)))
+    assert found["epsilon"] <= 3.0
+    assert found["releases"] > 3  # rounds of masked words and of the task
+
+
+def test_a_budget_ends_the_run_before_it_would_be_passed() -> None:
+    asked = private("conventional", {"rounds": 40}, dp="user", noise_multiplier=1.5, epsilon_budget=6.0)
+    outcome = run(asked)
+    found = spent(outcome)
+    assert 0 < outcome.done < 40
+    assert found["epsilon"] <= 6.0
+    assert epsilon([Spent(1.5, 4 / 6, outcome.done + 1)], found["delta"]) > 6.0
+
+
+def test_epsilon_stands_beside_every_round_and_grows() -> None:
+    outcome = run(private("conventional", dp="user", noise_multiplier=1.0))
+    told = [record["epsilon"] for record in outcome.history[1:]]
+    assert len(told) == 3
+    assert told == sorted(told)
+    assert told[-1] >= spent(outcome)["epsilon"]  # by Rényi divergences, which are never below
+
+
+def test_a_private_run_ends_with_its_last_round() -> None:
+    assert run(private("conventional", {"eval_every": 1}, dp="user", noise_multiplier=50)).best == 3
+
+
+def test_a_larger_federation_is_simulated_by_less_noise() -> None:
+    as_it_is, larger = (
+        run(private("conventional", dp="user", noise_multiplier=1.0, noise_cohort=cohort))
+        for cohort in (None, 4000)
+    )
+    plain = run(private("conventional", {"eval_every": 100}, dp="user", noise_multiplier=0))
+
+    def apart(outcome: Outcome) -> float:
+        return sum(float(np.abs(a - plain.arrays[n]).sum()) for n, a in outcome.arrays.items())
+
+    assert apart(larger) < apart(as_it_is)
+    assert spent(larger)["rate"] == pytest.approx(4 / 6)
+    assert spent(larger)["noised_as"] == 4000
+
+
+def test_uploaded_embeddings_have_an_epsilon_of_their_own() -> None:
+    outcome = run(private("idfree", dp="local", epsilon=5.0))
+    found = spent(outcome)
+    # Another embedding may be two bounds away.
+    assert found["epsilon"] == pytest.approx(
+        epsilon([Spent(found["noise_multiplier"] / 2, 1.0, 1)], found["delta"])
+    )
+    assert 4.9 <= found["epsilon"] <= 5.0
+    assert outcome.crossing is not None
+    plain = run(private("idfree"))
+    assert plain.crossing is not None
+    assert outcome.crossing.records.vectors.std() > 2 * plain.crossing.records.vectors.std()
+
+
+@pytest.mark.parametrize(
+    ("method", "privacy", "message"),
+    [
+        ("conventional", {"dp": "user"}, "needs --epsilon or --noise-multiplier: give one of them"),
+        ("conventional", {"dp": "user", "epsilon": 1, "noise_multiplier": 1}, "give only one of them"),
+        ("conventional", {"epsilon": 1}, "--epsilon is of differential privacy"),
+        (
+            "conventional",
+            {"dp": "user", "noise_multiplier": 0, "epsilon_budget": 1},
+            "spends an infinite epsilon",
+        ),
+        ("conventional", {"dp": "user", "epsilon": 1, "dp_clip": math.inf}, "--dp-clip inf bounds nothing"),
+        ("conventional", {"dp": "user", "epsilon": 1, "delta": 0.2}, "not below 1 / people, which is 0.167"),
+        ("conventional", {"dp": "user", "noise_multiplier": 1, "epsilon_budget": 0.01}, "a single round"),
+        (
+            "conventional",
+            {"dp": "user", "epsilon": 1, "noise_cohort": 100, "noise_population": 50},
+            r"the rate is at most 1 \(nearest: 50\)",
+        ),
+        ("conventional", {"dp": "local", "epsilon": 1}, "conventional uploads none: use --method idfree"),
+        ("conventional", {"dp": "sample", "epsilon": 1, "clipping": "layer"}, "it needs --dp user"),
+        (
+            "conventional",
+            {"dp": "user", "noise_multiplier": 2, "clipping": "adaptive", "clip_count_noise": 0.5},
+            r"leaves no noise for the updates at noise multiplier 2: .* \(nearest: 2\)",
+        ),
+        ("idfree", {"dp": "user", "epsilon": 1}, "the clients of idfree send none: use --dp sample or local"),
+        ("local-only", {"dp": "user", "epsilon": 1}, "the clients of local-only send none: use --dp sample"),
+        ("idfree", {"dp": "local", "noise_multiplier": 1, "epsilon_budget": 0.1}, "below the epsilon"),
+    ],
+)
+def test_what_cannot_be_promised_is_refused(method: str, privacy: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run(private(method, **privacy))
+
+
+def killed_and_resumed(folder: Path, asked: Settings) -> Outcome:
+    """Runs until somebody sends SIGTERM in the third round, then goes on."""
+    build = find(asked.run.method).build
+    setup = prepare(asked, build, SILENT)
+    tiring = Tiring(asked.local, fails=3, stop=KeyboardInterrupt)
+    phase = setup.method.phases[0]
+    broken = replace(setup, method=replace(setup.method, phases=(replace(phase, client=tiring),)))
+    simulate(broken, SILENT, folder)
+    return simulate(prepare(asked, build, SILENT, resume=True), SILENT, folder, resume=True)
+
+
+def test_a_run_killed_and_resumed_ends_with_the_same_epsilon_and_the_same_bits(tmp_path: Path) -> None:
+    asked = small(
+        run={"method": "conventional"},
+        federation={"rounds": 6},
+        engine={"checkpoint_every": 1},
+        privacy={"dp": "user", "noise_multiplier": 1.0, "clipping": "adaptive"},
+    )
+    whole, resumed = run(asked), killed_and_resumed(tmp_path / "checkpoints", asked)
+    assert digest(resumed.arrays) == digest(whole.arrays)
+    assert resumed.privacy == whole.privacy
+    assert resumed.history == whole.history
+
+
+def test_a_run_is_not_resumed_without_its_history(tmp_path: Path) -> None:
+    plain = small(run={"method": "conventional"}, engine={"checkpoint_every": 1})
+    run(plain, checkpoints=tmp_path)
+    terms = plain.privacy.model_copy(update={"dp": "user", "noise_multiplier": 1.0})
+    hidden = plain.model_copy(update={"privacy": terms})
+    setup = prepare(hidden, find("conventional").build, SILENT, resume=True)
+    with pytest.raises(InputError, match="no history of what was spent on privacy"):
+        simulate(setup, SILENT, tmp_path, resume=True)
