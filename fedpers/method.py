@@ -83,8 +83,7 @@ class Shared:
             sizes = [len(part) for part in parts]
             self.spent.extend([] for _ in sizes[len(self.spent) :])
             for released, size in zip(self.spent, sizes, strict=True):
-                rate = min(1.0, plan.batch_size / size)
-                released.append(Spent(self.noise.noise_multiplier, rate, plan.all_steps(size)))
+                released.append(Spent(self.noise.noise_multiplier, plan.share(size), plan.all_steps(size)))
         return fit_devices(self.model, starts, parts, plan, draws, personal, memories)
 
 
