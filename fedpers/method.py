@@ -68,7 +68,8 @@ class Shared:
     ) -> list[tuple[Trained, list[Pass]]]:
         """Trains the model for all devices of a cohort, the only way in which a client trains on its texts.
 
-        So privacy of samples cannot be forgotten, nor what was spent of it.
+        So privacy of samples cannot be forgotten, nor what was spent of it. What is hidden is each example of
+        the parts; see `repeats_texts` for where a text is more than one.
 
         Args:
             starts: As for `fedpers.training.fit_devices`, like all others.
@@ -89,8 +90,7 @@ class Shared:
         sizes = [len(part) for part in parts]
         self.spent.extend([] for _ in sizes[len(self.spent) :])
         for released, size in zip(self.spent, sizes, strict=True):
-            rate = min(1.0, plan.batch_size / size)
-            released.append(Spent(plan.noise.noise_multiplier, rate, plan.all_steps(size)))
+            released.append(Spent(plan.noise.noise_multiplier, plan.share(size), plan.all_steps(size)))
 
 
 def _no_history() -> tuple[Samples, Ints]:
@@ -170,7 +170,11 @@ Enrolment = Callable[[int], State]
 
 
 class Client(Protocol):
-    """A method's half on the device; pure functions, no loaded model inside."""
+    """A method's half on the device; pure functions, no loaded model inside.
+
+    A client that can show a text of a person in the training examples of others, as context or retrieved, has
+    a property `repeats_texts` that is true; see the function of this name.
+    """
 
     def enrol(self, model: Model, population: Population, seed: int) -> Enrolment:
         """Returns what gives every person (by number) the state they start with."""
@@ -191,6 +195,15 @@ class Client(Protocol):
     def predict(self, shared: Shared, cohort: Sequence[Device]) -> Sequence[Answers]:
         """Returns the answers to every device's samples: all classes, best first, or texts."""
         ...
+
+
+def repeats_texts(client: Client, population: Population) -> bool:
+    """Tells whether one text of a person can be in several training examples.
+
+    Then noise on samples (DP-SGD) hides that a single example was there, and not that a text was. So it is
+    where every beginning of a text is an example, and where a client reads a text with others beside it.
+    """
+    return population.answer == "next-word" or bool(getattr(client, "repeats_texts", False))
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,33 @@ def test_imports_of_the_own_part_of_lower_ones_and_of_libraries_are_allowed(stat
     assert upward("fedpers.data.population", statement, "fedpers.data") == []
 
 
+def trains_past_the_guard(source: str, package: str) -> list[str]:
+    """Returns the imports by which a client could train without `Shared.fit`, which hides samples."""
+    open_ = ("fit", "fit_devices", "fit_epoch", "stack", "losses", "private_steps")
+    return [
+        name
+        for name in imported(source, package)
+        if name.startswith("fedpers.training.") and set(name.split(".")[2:]) & set(open_)
+    ]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if part_of(name) == "clients"])
+def test_clients_train_through_shared_fit_alone(module: str) -> None:
+    assert trains_past_the_guard(*read(module)) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from fedpers.training import fit_devices",
+        "from fedpers.training.fit import Memory",
+        "import fedpers.training.stack",
+    ],
+)
+def test_training_past_shared_fit_is_found_in_every_form(statement: str) -> None:
+    assert trains_past_the_guard(statement, "fedpers.clients")
+
+
 def test_personal_modules_are_for_the_commands_alone() -> None:
     users = [module for module in MODULES if "fedpers.modules" in imported(*read(module))]
     assert users == ["fedpers.commands"]

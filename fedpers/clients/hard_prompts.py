@@ -81,6 +81,11 @@ class HardPrompts(Plain):
             [shelf[place] for place in row[chosen[row]]] for row, chosen in zip(order, open_, strict=True)
         ]
 
+    @property
+    def repeats_texts(self) -> bool:
+        """Whether a text can be in several training examples: its own, and as the context of others."""
+        return True
+
     def notes(self, population: Population) -> tuple[str, ...]:
         """Tells how many people are read without any context, for want of earlier texts."""
         people = population.clients

@@ -49,6 +49,11 @@ class Prompts:
     part: ItemPart = "both"
     cue_alone: bool = False
 
+    @property
+    def repeats_texts(self) -> bool:
+        """Whether a text can be in several prompts: its own, and as an item or in the profile of others."""
+        return self.asking.retrieved > 0 or self.asking.profile == "computed"
+
     def check(self, population: Population) -> None:
         """Raises an InputError where people lack what these prompts show or these answers are chosen from."""
         if self.asking.profile == "given" and not population.profiles:
@@ -106,6 +111,11 @@ class Prompted:
     """
 
     prompts: Prompts
+
+    @property
+    def repeats_texts(self) -> bool:
+        """Whether a text can be in several prompts."""
+        return self.prompts.repeats_texts
 
     def enrol(self, model: Model, population: Population, seed: int) -> Enrolment:
         """Gives everyone an empty state.
@@ -171,6 +181,11 @@ class PersonalModule:
     prompts: Prompts
     adapter: Adapter
     plan: Plan
+
+    @property
+    def repeats_texts(self) -> bool:
+        """Whether a text can be in several prompts."""
+        return self.prompts.repeats_texts
 
     def enrol(self, model: Model, population: Population, seed: int) -> Enrolment:
         """Gives everyone the same fresh module, so that trained ones can be compared (our choice)."""

@@ -40,17 +40,25 @@ class Words:
     height: int
 
     @staticmethod
-    def of(model: Model, examples: Examples, *, masked: bool = False) -> Words | None:
+    def of(model: Model, examples: Examples, *, masked: bool = False, frozen: bool = False) -> Words | None:
         """Returns the words of some texts, or None where the whole table must be trained.
 
-        That is where it is frozen, where something else than embeddings reads it (the tied output of a
-        language model), where answers are written in whole words or hidden ones guessed, or where the texts
-        need all of it.
+        That is where something else than embeddings reads it (the tied output of a language model), where
+        answers are written in whole words or hidden ones guessed, where the texts need all of it, or where it
+        is frozen.
+
+        Args:
+            model: The model.
+            examples: The texts.
+            masked: Whether hidden words are guessed.
+            frozen: Whether to tell the words even where the table is frozen in the model.
         """
         if masked or examples.answers is not None:
             return None
         weight = _table(model)
-        if not weight.requires_grad or not all(isinstance(m, nn.Embedding) for m in _readers(model, weight)):
+        if not (weight.requires_grad or frozen):
+            return None
+        if not all(isinstance(m, nn.Embedding) for m in _readers(model, weight)):
             return None
         kept = np.arange(_last_meaning(model) + 1)
         ids = np.fromiter(chain.from_iterable(examples.ids), dtype=np.int64)
@@ -58,9 +66,11 @@ class Words:
         return Words(word_table(model), index, len(weight)) if len(index) < len(weight) else None
 
     @staticmethod
-    def of_each(model: Model, parts: Sequence[Examples], *, masked: bool = False) -> list[Words] | None:
+    def of_each(
+        model: Model, parts: Sequence[Examples], *, masked: bool = False, frozen: bool = False
+    ) -> list[Words] | None:
         """Returns each device's words, or None where one of them needs the whole table."""
-        found = [Words.of(model, part, masked=masked) for part in parts]
+        found = [Words.of(model, part, masked=masked, frozen=frozen) for part in parts]
         words = [own for own in found if own is not None]
         return words if len(words) == len(parts) else None
 

@@ -16,6 +16,7 @@ from fedpers.models import Arrays, Examples, Model, Trained, Words
 from fedpers.models.adapters import Adapter
 from fedpers.training.losses import Personal, Tensors
 from fedpers.training.plan import Pass, Plan
+from fedpers.training.private_steps import check_trained
 from fedpers.training.stack import Moments, Taken, stacked, train
 
 Memory = dict[str, npt.NDArray[np.generic]]  # an optimizer's, by the parameter's name and its own
@@ -87,9 +88,10 @@ def fit_devices(
 ) -> list[tuple[Trained, list[Pass]]]:
     """Trains the model for several devices in one pass, each from its own parameters to the plan's end.
 
-    What a device learns does not depend on the others, up to rounding. Without weight decay, a word that is
-    in none of a device's texts keeps its embedding under every optimizer of a plan, so only the other rows
-    are trained and returned.
+    What a device learns does not depend on the others, up to rounding. Without weight decay or noise, a word
+    that is in none of a device's texts keeps its embedding under every optimizer of a plan, so only the other
+    rows are trained and returned. Where samples are hidden, noise moves all words, for those that moved would
+    tell what the texts are made of.
 
     Args:
         model: The model, which stays as it is.
@@ -107,10 +109,11 @@ def fit_devices(
         What each device learned, and its epochs.
 
     Raises:
-        FedpersError: A loss is not finite.
+        FedpersError: A loss is not finite, or training that hides samples changed nothing.
+        InputError: Samples are to be hidden in a model whose layers mix them.
     """
     words = None
-    if personal is None and memories is None and plan.weight_decay == 0:
+    if personal is None and memories is None and plan.weight_decay == 0 and plan.noise is None:
         words = Words.of_each(model, parts, masked=plan.masking is not None)
     with _frozen(model):
         if words is None or words[0].table not in starts[0]:
@@ -149,6 +152,8 @@ def _fit_stack(
     fitted = []
     for k, place in enumerate(np.argsort(order)):
         arrays = {name: tensor[place].cpu().numpy().copy() for name, tensor in stack.items()}
+        if plan.noise is not None:
+            check_trained(arrays, starts[k], plan, model, sum(count for count, _ in taken[k]))
         batches = plan.batches(len(parts[k]))
         fitted.append(
             (arrays, [_passed(taken[k][i : i + batches]) for i in range(0, len(taken[k]), batches)])
@@ -199,9 +204,9 @@ def _frozen(model: Model) -> Iterator[None]:
 
 
 def _passed(taken: Sequence[Taken]) -> Pass:
-    """Sums up the steps of an epoch."""
+    """Sums up the steps of an epoch, which may have no samples where each is drawn by a coin."""
     samples = sum(count for count, _ in taken)
-    loss = sum(count * float(loss) for count, loss in taken) / samples
+    loss = sum(count * float(loss) for count, loss in taken) / max(1, samples)
     if not math.isfinite(loss):
         raise FedpersError(f"the training loss is not finite ({loss}): lower the learning rate")
     return Pass(samples, loss)

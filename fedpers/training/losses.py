@@ -96,9 +96,6 @@ class _FrozenLosses(Losses):
         """Returns the scores of all devices' samples (devices x samples, answers, classes or words)."""
         raise NotImplementedError
 
-    def _penalty(self, own: Tensors) -> torch.Tensor | float:
-        return 0.0
-
     def _prepare(self, batch: Batch, keys: Sequence[int]) -> None:
         self._model.module.train(False)
 
@@ -106,8 +103,8 @@ class _FrozenLosses(Losses):
         with self._model.autocast():
             scores = self._scores(own, batch, keys, first)
         each = _entropy(scores, batch.labels.flatten(0, 1)).view_as(batch.weights)
-        losses = (each * batch.weights).sum(dim=(1, 2))
-        return losses if first else losses + self._penalty(own)
+        losses: torch.Tensor = (each * batch.weights).sum(dim=(1, 2))
+        return losses
 
 
 class _DrawnLosses(_FrozenLosses):
@@ -129,9 +126,6 @@ class _DrawnLosses(_FrozenLosses):
         drawn = self._family.draw(own, self._counts, self._keys)[:, first : first + samples]
         found: torch.Tensor = self._reader(batch.inputs._replace(vectors=drawn).flat())
         return found
-
-    def _penalty(self, own: Tensors) -> torch.Tensor | float:
-        return self._family.penalty(own)
 
 
 class _AdaptedLosses(_FrozenLosses):
@@ -201,6 +195,18 @@ def losses_of(model: Model, personal: Personal | None, plan: Plan, trained: set[
     if personal is not None:
         return _AdaptedLosses(model, personal, plan)
     return _RowLosses(model, plan) if trained == {"own"} else Losses(model, plan)
+
+
+def penalised(
+    family: Family, stack: Tensors, losses: torch.Tensor, gradients: list[torch.Tensor]
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Returns losses (devices,) and gradients with those of a family's penalty, which knows no samples."""
+    leaves = {name: tensor.detach().requires_grad_() for name, tensor in stack.items()}
+    penalty = family.penalty(leaves)
+    if not isinstance(penalty, torch.Tensor):
+        return losses, gradients
+    own = torch.autograd.grad(penalty.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
+    return losses + penalty.detach(), [sum + one for sum, one in zip(gradients, own, strict=True)]
 
 
 def _entropy(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -91,6 +91,10 @@ class Plan:
         steps = self.epochs * self.batches(examples)
         return min(steps, self.steps or steps)
 
+    def share(self, examples: int) -> float:
+        """Returns the probability, in (0, 1], with which a step that hides samples draws each of so many."""
+        return self.batch_size / examples if examples > self.batch_size else 1.0
+
     def rate(self, step: int, steps: int) -> float:
         """Returns the learning rate of a step, from 0, of so many: a rise and a fall in straight lines."""
         if self.warmup_share is None:
@@ -106,7 +110,7 @@ class Pass:
 
     Attributes:
         samples: Samples gone through.
-        loss: Their mean training loss, in nats.
+        loss: Their mean training loss, in nats; 0 where no sample was drawn.
     """
 
     samples: int

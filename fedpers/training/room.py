@@ -21,8 +21,9 @@ def devices_at_once(
 
     A stack must fit into the memory: parameters, gradients, optimizer moments, activations as Korthikanti et
     al. (Reducing Activation Recomputation in Large Transformer Models, MLSys 2023, arXiv 2205.05198, equation
-    1) count them, twice for 4-byte numbers, and the scores of all words where masked ones are guessed. On a
-    CPU a stack whose layers' outputs no longer fit into its caches gains nothing more, which ends it earlier.
+    1) count them, twice for 4-byte numbers, and the scores of all words where masked ones are guessed. Where
+    samples are hidden, each has a copy of what is trained and a gradient of its own. On a CPU a stack whose
+    layers' outputs no longer fit into its caches gains nothing more, which ends it earlier.
 
     Args:
         model: The model.
@@ -43,6 +44,8 @@ def devices_at_once(
         activations += 3 * _FLOAT * pieces * tokens * plan.masking.share * config.vocab_size
     numbers = _trained(model, parts, plan) if trained is None else trained
     own = _FLOAT * numbers * (3 + _MOMENTS[plan.optimizer])
+    if plan.noise is not None:
+        own += 2 * _FLOAT * pieces * (_read(model, parts, plan) if trained is None else trained)
     fitting = memory / (own + activations)
     if model.module.device.type == "cpu":
         fitting = min(fitting, _CACHED / (pieces * tokens * width))
@@ -51,10 +54,15 @@ def devices_at_once(
 
 def _trained(model: Model, parts: Sequence[Examples], plan: Plan) -> float:
     """Returns how many numbers a device trains."""
+    if plan.weight_decay == 0 and plan.noise is None:
+        return _read(model, parts, plan)
+    return sum(p.numel() for p in model.module.parameters() if p.requires_grad)
+
+
+def _read(model: Model, parts: Sequence[Examples], plan: Plan) -> float:
+    """Returns how many of the numbers that are trained a device's texts need."""
     total = sum(p.numel() for p in model.module.parameters() if p.requires_grad)
-    words = None
-    if plan.weight_decay == 0:
-        words = Words.of_each(model, parts, masked=plan.masking is not None)
+    words = Words.of_each(model, parts, masked=plan.masking is not None)
     if words is None:
         return total
     rows = float(np.mean([len(own.index) for own in words]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -20,8 +21,9 @@ from fedpers.models import (
     groups_of,
     hide_words,
 )
-from fedpers.training.losses import Personal, Tensors, losses_of
+from fedpers.training.losses import Losses, Personal, Tensors, losses_of, penalised
 from fedpers.training.plan import Plan
+from fedpers.training.private_steps import PrivateSteps
 
 Moments = dict[int, dict[str, torch.Tensor]]  # by the number of the parameter
 Taken = tuple[int, torch.Tensor]  # a device's step: its samples, and their mean loss
@@ -70,16 +72,20 @@ def train(
     factors = [dict(plan.factors).get(groups.get(name, ""), 1.0) for name in moving]
     optimizers = _Optimizers(moving, factors, plan, steps, moments)
     losses = losses_of(model, personal, plan, {groups.get(name, "") for name in stack})
+    together = partial(_together, model, losses, plan)
+    hidden = PrivateSteps(model, plan, parts, stack, together) if plan.noise else None
     start = {name: tensor.clone() for name, tensor in moving.items()} if plan.radius else {}
     for step in range(after, steps[0]):
         counts = [count for count in steps if count > step]
         rows, keys = zip(*(next(feed) for feed in feeds[: len(counts)]), strict=True)
-        batch = batch_of(model, list(zip(parts, rows, strict=False)))
-        if plan.masking is not None:
-            batch = hide_words(batch, model, plan.masking, keys)
         present = {name: tensor[: len(counts)] for name, tensor in moving.items()}
         read = {name: tensor[: len(counts)] for name, tensor in stack.items() if name not in moving}
-        means, gradients = losses.gradients(present, read, batch, keys)
+        if hidden is not None:
+            means, gradients = hidden.gradients(present, read, rows, keys)
+        else:
+            means, gradients = together(present, read, list(zip(parts, rows, strict=False)), keys)
+        if isinstance(personal, Family):
+            means, gradients = penalised(personal, present, means, gradients)
         rates = [plan.rate(step, count) for count in counts]
         optimizers.step(gradients, rates)
         if plan.radius is not None:
@@ -89,8 +95,26 @@ def train(
         yield [(len(taken), loss) for taken, loss in zip(rows, means, strict=True)]
 
 
+def _together(
+    model: Model,
+    losses: Losses,
+    plan: Plan,
+    stack: Tensors,
+    fixed: Tensors,
+    taken: Sequence[tuple[Examples, Ints]],
+    keys: Sequence[int],
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Returns each device's mean loss (devices,) over the samples taken, and the gradients."""
+    batch = batch_of(model, taken)
+    if plan.masking is not None:
+        batch = hide_words(batch, model, plan.masking, keys)
+    return losses.gradients(stack, fixed, batch, keys)
+
+
 def _feed(examples: int, plan: Plan, draw: np.random.Generator) -> Iterator[tuple[Ints, int]]:
     """Gives the rows of each of a device's batches, and a key for its dropout."""
+    while plan.noise is not None:
+        yield np.flatnonzero(draw.random(examples) < plan.share(examples)), int(draw.integers(2**62))
     while True:
         order = draw.permutation(examples) if plan.shuffled else np.arange(examples)
         key = int(draw.integers(2**32))

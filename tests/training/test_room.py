@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
+from fedpers.dp import SampleNoise
 from fedpers.models import Examples, Masking, Model
 from fedpers.training import Plan, devices_at_once
 from tests.training.test_stack import Padding
@@ -55,6 +56,16 @@ def test_before_a_frozen_model_only_the_devices_own_numbers_count() -> None:
     # The activations as above, and 100 numbers of 4 bytes with copy, gradient and moment.
     bytes_each = 824_320 + 4 * 4 * 100
     assert devices_at_once(model(), devices(10, 20), SGD, memory=7.5 * bytes_each, trained=100) == 7
+
+
+def test_samples_that_are_hidden_have_a_copy_and_a_gradient_each_and_noise_moves_all_words() -> None:
+    # As above with all of 1,000 words trained, of which each of 8 samples reads 21.
+    small, plan = model(), replace(SGD, noise=SampleNoise(1.0, 1.0))
+    trained = sum(p.numel() for p in small.module.parameters())
+    bytes_each = 824_320 + 4 * 4 * trained + 2 * 4 * 8 * (trained - (1000 - 21) * 32)
+    assert devices_at_once(small, devices(10, 20), plan, memory=3.5 * bytes_each) == 3
+    bytes_each = 824_320 + 4 * 4 * 100 + 2 * 4 * 8 * 100
+    assert devices_at_once(small, devices(10, 20), plan, memory=7.5 * bytes_each, trained=100) == 7
 
 
 def test_one_device_trains_however_large_it_is() -> None:
