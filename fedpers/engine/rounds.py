@@ -9,7 +9,7 @@ from flwr.app import ConfigRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from fedpers.engine.flower import SEEN, identity, samples_seen, sampling, to_arrays, to_record
+from fedpers.engine.flower import SEEN, identity, quiet, samples_seen, sampling, to_arrays, to_record
 from fedpers.engine.nodes import Nodes
 from fedpers.errors import FedpersError
 from fedpers.method import TRAINED
@@ -82,7 +82,7 @@ def rosters(strategy: Strategy, arrays: Arrays, nodes: int, rounds: int, seed: i
     """
     record, grid, found = to_record(arrays), Nodes(nodes), []
     for number in range(1, rounds + 1):
-        with identity(), sampling(word(seed, "sampling", number)):
+        with quiet(), identity(), sampling(word(seed, "sampling", number)):
             messages = strategy.configure_train(number, record, ConfigRecord(), grid)
             found.append([message.metadata.dst_node_id for message in messages])
     return found

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 from flwr.serverapp.strategy import Strategy
 
+from fedpers.data import Population
 from fedpers.dp import Guard, SampleNoise, Spent, epsilon
-from fedpers.method import Method
+from fedpers.method import Method, repeats_texts
 from fedpers.settings import PrivacySettings
 from fedpers.strategies import Guarded, Private, Release
 
@@ -31,8 +32,8 @@ _OUTSIDE = MappingProxyType(
     {
         "user": "outside the guarantee: what stays on a device, texts of public people, and what is only "
         "shown here (training loss, validation and test scores)",
-        "sample": "outside the guarantee: texts of public people, what a text is retrieved for or shown "
-        "beside, and what is only shown here (training loss, validation and test scores)",
+        "sample": "outside the guarantee: texts of public people, how many samples a step drew, and what is "
+        "only shown here (training loss, validation and test scores)",
         "local": "outside the guarantee: the texts and labels themselves, which are uploaded as they are, "
         "and what is only shown here (scores)",
     }
@@ -100,7 +101,7 @@ class Guarantee:
             "rounds": list(self.rounds),
         }
 
-    def notes(self, method: Method) -> tuple[str, ...]:
+    def notes(self, method: Method, population: Population) -> tuple[str, ...]:
         """Tells what is promised and what is not, one line each."""
         told = [_PROMISES[self.kind].format(noise=self.noise_multiplier, delta=self.delta)]
         for phase, rounds in zip(method.phases, self.rounds, strict=True):
@@ -110,6 +111,11 @@ class Guarantee:
             told.append(
                 f"simulated: noise as if {self.settings.noise_cohort} devices were in a round; epsilon is "
                 "that federation's, not this one's"
+            )
+        if self.kind == "sample" and any(repeats_texts(phase.client, population) for phase in method.phases):
+            told.append(
+                "one text is in several training examples here: what is hidden is an example, and a text by "
+                "as many times epsilon"
             )
         return (*told, _OUTSIDE[self.kind])
 

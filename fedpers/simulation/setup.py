@@ -11,6 +11,7 @@ import torch
 from flwr.serverapp.strategy import Strategy
 
 from fedpers.data import Ints, Part, Population, Samples, populate
+from fedpers.dp import SampleNoise
 from fedpers.method import Client, Device, Enrolment, Method, Phase, Server, device_of
 from fedpers.models import (
     MASKED_WORDS,
@@ -108,12 +109,16 @@ def prepare(settings: Settings, build: Build, report: Reporter, *, resume: bool 
     guarantee = guarantee_of(settings, method, population, server, model)
     for note in (*population.notes, *method.notes(population)):
         report.say(note)
-    for note in guarantee.notes(method) if guarantee else ():
+    for note in guarantee.notes(method, population) if guarantee else ():
         report.say(note)
     if spec.random_weights and settings.model.model != TINY:
         report.say(f"{settings.model.model} holds no weights: the model starts from random ones")
     # Before the base is trained, for this is where a method complains of its settings too.
-    sizes = tuple(_cohort_size(settings, phase, population, model) for phase in method.phases)
+    noise = [guarantee.noise(number) if guarantee else None for number in range(len(method.phases))]
+    sizes = tuple(
+        _cohort_size(settings, phase, population, model, own)
+        for phase, own in zip(method.phases, noise, strict=True)
+    )
     with threads(settings.engine.threads):
         base = extract(model.module) if resume else _train_base(settings, method, population, model, report)
     return Setup(settings, method, population, spec, base, sizes, guarantee)
@@ -202,7 +207,9 @@ def _encoded(
     return [client.encode(model, device) for device in devices]
 
 
-def _cohort_size(settings: Settings, phase: Phase, population: Population, model: Model) -> int:
+def _cohort_size(
+    settings: Settings, phase: Phase, population: Population, model: Model, noise: SampleNoise | None
+) -> int:
     """Returns how many devices train in one pass; the number of workers has no say in it."""
     seed, memory = settings.run.seed, settings.engine.cohort_memory * 1e9
     first_state = phase.client.enrol(model, population, seed)
@@ -215,7 +222,8 @@ def _cohort_size(settings: Settings, phase: Phase, population: Population, model
         some = people[: _TYPICAL if settings.engine.cohort_size is None else 1]
         typical = _encoded(phase.client, first_state, population, model, some, phase.part)
         own = sum(array.size for array in first_state(int(some[0])).values())
-        most = devices_at_once(model, typical, phase.plan, memory, own if phase.frozen else None)
+        plan = replace(phase.plan, noise=noise)
+        most = devices_at_once(model, typical, plan, memory, own if phase.frozen else None)
     if settings.engine.cohort_size is not None:
         return settings.engine.cohort_size
     cohorts = _TURNS * math.ceil(sampled / (_TURNS * most))
