@@ -143,8 +143,8 @@ class PrivateSteps:
         deviation = multiplier * noise.clip if multiplier else 0.0  # without noise the bound may be infinite
         seed = int(np.random.default_rng([key, _NOISE]).integers(2**63))
         generator = torch.Generator(self._device).manual_seed(seed)
-        for total in sums.values():
-            own = total[device]
+        for name in sorted(sums):  # a checkpoint gives parameters back in another order
+            own = sums[name][device]
             if deviation:
                 own += deviation * torch.randn(own.shape, generator=generator, device=self._device)
             own /= expected
