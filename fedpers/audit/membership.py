@@ -94,23 +94,20 @@ def audit_membership(folder: Path, given: MembershipSettings, report: Reporter) 
     units = units_of(corpus, given)
     with threads(setup.settings.engine.threads):
         seen = _look(folder, given, setup, corpus, report)
-    scores = dict(_plain_scores(given, units, seen))
-    interrupted = False
-    if given.shadows:
-        try:
+    scores, interrupted = dict(_plain_scores(given, units, seen)), False
+    try:
+        if given.shadows:
             odds, inside = shadow_odds(setup, corpus, given, folder / _FOLDER / given.of, report)
             scores |= _ratio_scores(units, seen, odds, inside)
-        except KeyboardInterrupt:
-            interrupted = True
-            report.say("stopped: the same command goes on with the shadow runs that are missing")
+    except KeyboardInterrupt:
+        interrupted = True
+        report.say("stopped: the same command goes on with the shadow runs that are missing")
     asked = _asked(folder, given, units)
-    draw = stream(setup.settings.run.seed, "membership-bootstrap")
-    rows = [
-        membership_row(name, own[asked], units.members[asked], units.people[asked], draw)
-        for name, own in scores.items()
-    ]
-    for row in rows:
-        report.say(f"{row.attack}: AUC {row.auc:.3f}")
+    rows = []
+    for name, own in scores.items():
+        draw = stream(setup.settings.run.seed, "membership-bootstrap")  # the same people for every attack
+        rows.append(membership_row(name, own[asked], units.members[asked], units.people[asked], draw))
+        report.say(f"{name}: AUC {rows[-1].auc:.3f}")
     permits, notes = permitted(record.get("privacy"), given)
     return {
         "of": given.of,

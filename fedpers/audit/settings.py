@@ -50,7 +50,10 @@ class MembershipSettings(Section):
         "test", "Which texts of a person the attacker has, with --of person: those not trained on, or those."
     )
     shadows: int = flag(
-        0, "Shadow runs for LiRA, an even number from 4; 0 leaves LiRA out. Each takes as long as RUN.", ge=0
+        0,
+        "Shadow runs for LiRA, an even number from 4, better 16 or more; 0 leaves LiRA out. Each takes "
+        "about as long as RUN.",
+        ge=0,
     )
     jobs: int | None = flag(None, "Shadow runs at once; 0 or 1 works in this process. [one a core]", ge=0)
 

@@ -54,8 +54,8 @@ def _log_density(observed: Doubles, shadows: Doubles, chosen: Bools) -> Doubles:
 def _gaussians(shadows: Doubles, chosen: Bools) -> tuple[Doubles, Doubles]:
     """Returns mean and variance of some shadow models' phi for each text, each (texts,).
 
-    With few shadow models the variance is that around each text's own mean, over all texts together (their
-    section VI-B: a variance of its own for each text needs 64 models).
+    With few shadow models the variance is that around each text's own mean, over all texts together, as the
+    paper advises below 64 models.
     """
     counts = chosen.sum(axis=0)
     mean: Doubles = np.where(chosen, shadows, 0.0).sum(axis=0) / counts

@@ -1,7 +1,7 @@
 """What (epsilon, delta)-differential privacy permits whoever asks if a person or a text took part.
 
 Whoever decides by a mechanism's output has, with the hypotheses exchanged too (Kairouz, Oh, Viswanath: The
-Composition Theorem for Differential Privacy, ICML 2015, arXiv 1311.0776, theorem 2.1),
+Composition Theorem for Differential Privacy, ICML 2015, arXiv 1311.0776),
 
     TPR <= e^epsilon FPR + delta    and    1 - FPR <= e^epsilon (1 - TPR) + delta.
 

@@ -2,8 +2,8 @@
 
 Beside the area under the ROC curve stands the rate of true positives at few false ones, since an attack that
 is right about a few people and silent about all others does harm which no average shows (Carlini et al.:
-Membership Inference Attacks From First Principles, S&P 2022, arXiv 2112.03570, section III). Texts of one
-person hang together, so intervals are bootstraps over people.
+Membership Inference Attacks From First Principles, S&P 2022, arXiv 2112.03570). Texts of one person hang
+together, so intervals are bootstraps over people.
 """
 
 from __future__ import annotations
