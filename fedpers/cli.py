@@ -13,13 +13,14 @@ import typer
 from rich.console import Console, RenderableType
 
 from fedpers import commands
-from fedpers.audit import AuditSettings, UpdateSettings
+from fedpers.audit import AuditSettings, MembershipSettings, UpdateSettings
 from fedpers.errors import FedpersError, InputError
 from fedpers.experiments import experiments, own_sections
 from fedpers.flags import with_flags
 from fedpers.models import quiet_transformers
 from fedpers.report.attribution_tables import attribution_table
 from fedpers.report.data_tables import data_table
+from fedpers.report.membership_tables import membership_table
 from fedpers.report.people_tables import (
     export_text,
     forgotten_text,
@@ -213,6 +214,26 @@ def update(
     _print(commands.attack_update(run, given, Reporter()), update_table, json)
 
 
+def membership(
+    layer: Mapping[str, Any],
+    run: Annotated[Path, typer.Argument(help="A finished run to attack.", metavar="RUN")],
+    json: Json = False,
+) -> None:
+    """Measures how well an attacker tells what, or who, was in the training of a run.
+
+    A text: training texts of the clients against test texts of theirs. A person: clients against people who
+    were held out. The attacker goes by the loss, by the loss less that of the base the run started from, and
+    with --shadows by LiRA. What is permitted by the run's differential privacy, if it has any, stands below.
+    Finished shadow runs stay in the run's folder, so that the same command goes on with what is missing.
+    Exit status 1 if somebody stopped it before.
+    """
+    given = resolve([layer], {"membership": MembershipSettings}).of(MembershipSettings, "membership")
+    result = commands.attack_membership(run, given, Reporter())
+    _print(result, membership_table, json)
+    if result["interrupted"]:
+        raise typer.Exit(1)
+
+
 def people(
     run: Annotated[Path, typer.Argument(help="A finished run of oppu.", metavar="RUN")],
     compare: Annotated[bool, typer.Option("--compare", help="Tell how alike people's modules are.")] = False,
@@ -319,6 +340,9 @@ attack_app.command()(
     with_flags(attribution, {"audit": AuditSettings, **all_sections(own_sections())}, without=("method",))
 )
 attack_app.command()(with_flags(update, {"updates": UpdateSettings}))
+
+
+attack_app.command()(with_flags(membership, {"membership": MembershipSettings}))
 # A group of one command would be that command.
 attack_app.callback()(lambda: None)
 data_app.command()(with_flags(describe, {"data": DataSettings}, _READING))

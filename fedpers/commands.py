@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fedpers import audit, comparison, modules, runs, verification
-from fedpers.audit import AuditSettings, UpdateSettings
+from fedpers.audit import AuditSettings, MembershipSettings, UpdateSettings
 from fedpers.clients import AnonymousUpload
 from fedpers.data import open_source
 from fedpers.data.describe import Description
@@ -21,13 +21,13 @@ from fedpers.errors import InputError
 from fedpers.evaluation import Scores, change, paired_test, principal
 from fedpers.experiments import find, oppu, own_sections
 from fedpers.experiments.idfree import Own, family_of
-from fedpers.models import load
+from fedpers.models import Arrays, load
 from fedpers.privacy import linkability
 from fedpers.report.attribution_plots import draw_frontier, draw_uploads
 from fedpers.report.progress import Reporter
 from fedpers.seeds import stream
 from fedpers.settings import Settings, resolve
-from fedpers.simulation import Outcome, Setup, lay_out, prepare
+from fedpers.simulation import Keep, Outcome, Setup, lay_out, prepare
 from fedpers.simulation import simulate as run_federated
 from fedpers.simulation.setup import threads
 from fedpers.study import Layer, cells_of, conduct, find_study, studies
@@ -55,11 +55,35 @@ def _run(folder: Path, settings: Settings, report: Reporter, *, resume: bool) ->
         engine = settings.engine.model_copy(update={"state_folder": str(states)})
         settings = settings.model_copy(update={"engine": engine})
     setup = prepare(settings, build, report, resume=resume)
-    kept = modules.folder_of(folder) if setup.method.owned else None
-    outcome = run_federated(setup, report, runs.checkpoints(folder), resume=resume, modules=kept)
+    outcome = run_federated(
+        setup,
+        report,
+        runs.checkpoints(folder),
+        resume=resume,
+        modules=_states_kept(setup, folder),
+        keep=_rounds_kept(settings, folder),
+    )
     result = _simulated(setup, outcome, folder)
     shutil.rmtree(states, ignore_errors=True)
     return result
+
+
+def _states_kept(setup: Setup, folder: Path) -> Path | None:
+    """Returns where people's states are kept, None if they are not."""
+    owned = setup.method.owned
+    kept = owned or setup.settings.engine.keep_states
+    return runs.kept_states(folder, owned=owned) if kept else None
+
+
+def _rounds_kept(settings: Settings, folder: Path) -> Keep | None:
+    """Returns what keeps every so many rounds' aggregates, None if none is kept."""
+    every = settings.engine.keep_rounds
+
+    def keep(phase: int, number: int, arrays: Arrays) -> None:
+        if number % every == 0:
+            runs.write_round(folder, phase, number, arrays)
+
+    return keep if every else None
 
 
 def resume(folder: Path, layers: Sequence[Mapping[str, Any]], report: Reporter) -> dict[str, Any]:
@@ -227,6 +251,13 @@ def attack_update(run: Path, given: UpdateSettings, report: Reporter) -> dict[st
     """Attacks the updates of a finished run's devices, and records what they reveal in its folder."""
     result = audit.attack_updates(run, given, report)
     runs.write_result(run, result, "updates")
+    return result
+
+
+def attack_membership(run: Path, given: MembershipSettings, report: Reporter) -> dict[str, Any]:
+    """Asks whether texts or people were in the training of a finished run, and records it in its folder."""
+    result = audit.audit_membership(run, given, report)
+    runs.write_result(run, result, "membership")
     return result
 
 

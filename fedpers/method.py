@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from fedpers.dp import SampleNoise, Spent
 from fedpers.models import Addition, Arrays, Examples, Model, ModelSpec, Trained
 from fedpers.records import Records
 from fedpers.settings import FederationSettings, Settings
-from fedpers.training import Answers, Memory, Pass, Personal, Plan, fit_devices
+from fedpers.training import Answers, Doubles, Memory, Pass, Personal, Plan, fit_devices
 
 FROZEN = "frozen"  # what arrays are called in a message that devices only read
 
@@ -204,6 +204,18 @@ def repeats_texts(client: Client, population: Population) -> bool:
     where every beginning of a text is an example, and where a client reads a text with others beside it.
     """
     return population.answer == "next-word" or bool(getattr(client, "repeats_texts", False))
+
+
+@runtime_checkable
+class Assessor(Client, Protocol):
+    """A client that also tells how likely it holds right answers, which an audit asks for."""
+
+    def log_odds(self, shared: Shared, cohort: Sequence[Device]) -> list[Doubles]:
+        """Returns the log odds of the right answer to every device's samples, (samples,) each.
+
+        Samples are read as `predict` reads them; a language model's come with their targets.
+        """
+        ...
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,12 @@ result.json       what the command printed
 checkpoint/       what is needed to go on, until the run has come to its end
 updates.json      what `fedpers attack update` printed
 
+If it was asked for also:
+rounds/           the aggregate of every so many rounds
+personal/         everyone's personal state, to be attacked
+membership.json   what `fedpers attack membership` printed
+membership/       the shadow runs of that
+
 Of a method whose people keep what is theirs also:
 modules/          their modules, in a few files that one person's can be read from
 bases/            the models that these stand on
@@ -41,6 +47,7 @@ import pyarrow.parquet as pq
 from safetensors.numpy import load_file, save_file
 
 from fedpers.data import People
+from fedpers.engine import files_of
 from fedpers.errors import InputError, StoppedError
 from fedpers.evaluation import Scores
 from fedpers.models import Arrays, ModelSpec, detach, insert, load
@@ -62,6 +69,8 @@ _LIBRARIES = (
 _DEFAULT_PARENT = Path("runs")
 _SETTINGS, _VERSIONS, _RESULT = "settings.json", "versions.json", "result.json"
 _ADDITIONS = "additions.safetensors"
+_ROUNDS = "rounds"
+_STATES = ("modules", "personal")  # where people's states may be
 _RECEIVED, _PRIVATE, _STAGES = "received.safetensors", "private.safetensors", "stages.safetensors"
 
 
@@ -184,6 +193,35 @@ def read_stages(folder: Path) -> dict[str, Arrays]:
         stage, _, name = path.partition("/")
         stages.setdefault(stage, {})[name] = array
     return stages
+
+
+def write_round(folder: Path, phase: int, number: int, arrays: Arrays) -> None:
+    """Keeps a round's aggregate."""
+    (folder / _ROUNDS).mkdir(exist_ok=True)
+    path = folder / _ROUNDS / f"{phase:02d}-{number:06d}.safetensors"
+    unfinished = path.with_suffix(".unfinished")
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, unfinished)
+    unfinished.replace(path)
+
+
+def round_files(folder: Path) -> list[Path]:
+    """Returns the files of the aggregates that a run kept, in order; `read_arrays` reads one."""
+    return sorted((folder / _ROUNDS).glob("*.safetensors"))
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Returns the parameters in a file."""
+    return dict(load_file(path))
+
+
+def kept_states(folder: Path, *, owned: bool) -> Path:
+    """Returns where a run keeps people's states: as their modules, or only to be attacked."""
+    return folder / _STATES[0 if owned else 1]
+
+
+def state_files(folder: Path) -> list[Path]:
+    """Returns the files of people's states that a run kept."""
+    return [path for name in _STATES for path in files_of(folder / name)]
 
 
 def write_crossing(folder: Path, crossing: Crossing) -> None:

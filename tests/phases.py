@@ -140,6 +140,14 @@ owned_phases = pytest.mark.parametrize(
     "place",
     [pytest.param(p, id=name) for name, p in PHASES.items() if experiments()[p[0]].build(small()).owned],
 )
+last_phases = pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(place, id=name)
+        for name, place in PHASES.items()
+        if place[1] == len(experiments()[place[0]].build(settings_of(place[0])).phases) - 1
+    ],
+)
 
 
 def listed(answers: Answers) -> list[Any]:

@@ -10,14 +10,17 @@ import numpy as np
 import torch
 
 from fedpers.data import Samples
+from fedpers.method import Assessor, Device
 from fedpers.models import OWN, digest
 from tests.phases import (
+    Bench,
     Place,
     assert_close,
     assert_same,
     assert_same_state,
     bench,
     every_phase,
+    last_phases,
     listed,
     owned_phases,
     phase_of,
@@ -133,6 +136,48 @@ def test_every_sample_gets_all_classes_ranked_or_one_text(place: Place) -> None:
             assert all(sorted(ranking) == [0, 1] for ranking in predicted.tolist())
         else:
             assert all(isinstance(text, str) for [text] in predicted)
+
+
+@last_phases
+def test_right_answers_are_as_likely_to_one_device_as_among_many(place: Place) -> None:
+    b = bench(place)
+    assert isinstance(b.client, Assessor)
+    together = b.client.log_odds(b.shared, [told(b, device) for device in b.cohort(3, 0, 5)])
+    for position, person in enumerate((3, 0, 5)):
+        [alone] = b.client.log_odds(b.shared, [told(b, device) for device in b.cohort(person)])
+        np.testing.assert_allclose(alone, together[position], atol=1e-4)
+
+
+@last_phases
+def test_the_class_that_is_answered_is_the_likelier_one(place: Place) -> None:
+    b = bench(place)
+    assert isinstance(b.client, Assessor)
+    if b.model.writes:
+        return
+    for device, answers in zip(b.cohort(0, 1), b.client.predict(b.shared, b.cohort(0, 1)), strict=True):
+        chosen = np.asarray(answers)[:, 0].astype(np.int64)
+        asked = replace(device, samples=replace(device.samples, labels=chosen))
+        [odds] = b.client.log_odds(b.shared, [asked])
+        assert (odds > -1e-5).all()
+
+
+@last_phases
+def test_right_answers_are_as_likely_whatever_stranger_wrote_the_texts(place: Place) -> None:
+    b = bench(place)
+    assert isinstance(b.client, Assessor)
+    known = told(b, b.cohort(0)[0])
+    first, second = b.client.log_odds(
+        b.shared, [replace(known, person=person, state={}) for person in (0, 7)]
+    )
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def told(b: Bench, device: Device) -> Device:
+    """Returns a device whose samples have their answers, where the model writes."""
+    if not b.model.writes:
+        return device
+    targets = device.samples.answers(b.population.labels)
+    return replace(device, samples=replace(device.samples, targets=targets))
 
 
 @every_phase

@@ -1,20 +1,23 @@
-"""Attacks on what leaves the devices: anonymous uploads and their senders, updates and their words."""
+"""Attacks: whose an upload is, what an update says, and what or who was in a run's training."""
 
 from fedpers.audit.attackers import attack, completed, material
 from fedpers.audit.entropy import EntropyBin, gain_by_entropy
 from fedpers.audit.frontier import Point, Sweep, frontier, parse_sweep
+from fedpers.audit.membership import audit_membership
 from fedpers.audit.request import request_costs
-from fedpers.audit.settings import AuditSettings, UpdateSettings
+from fedpers.audit.settings import AuditSettings, MembershipSettings, UpdateSettings
 from fedpers.audit.updates import attack_updates
 
 __all__ = [
     "AuditSettings",
     "EntropyBin",
+    "MembershipSettings",
     "Point",
     "Sweep",
     "UpdateSettings",
     "attack",
     "attack_updates",
+    "audit_membership",
     "completed",
     "frontier",
     "gain_by_entropy",

@@ -1,9 +1,10 @@
-"""What the attacks on what leaves a device are told."""
+"""What the attacks are told: on anonymous uploads, on updates, and on membership."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+from fedpers.errors import InputError
 from fedpers.settings import Section, flag, option
 
 
@@ -56,3 +57,36 @@ class UpdateSettings(Section):
     start: Literal["final", "base"] = flag(
         "final", "What the devices train from: the run's final model, or what its first round started from."
     )
+
+
+class MembershipSettings(Section):
+    """What is asked of a run's training, and what the attacker sees and knows."""
+
+    of: Literal["text", "person"] = flag(
+        "text", "What may have been in the training: a text of a client's, or a person."
+    )
+    view: Literal["model", "module", "rounds"] = flag(
+        "model",
+        "What the attacker sees: the `model` that the run ended with, a person's own `module` or state with "
+        "it, or the aggregates of `rounds` (of a run with --set engine.keep_rounds=K).",
+    )
+    known: Literal["test", "train"] = flag(
+        "test", "Which texts of a person the attacker has, with --of person: those not trained on, or those."
+    )
+    shadows: int = flag(
+        0,
+        "Shadow runs for LiRA, an even number from 4, better 16 or more; 0 leaves LiRA out. Each takes "
+        "about as long as RUN.",
+        ge=0,
+    )
+    jobs: int | None = flag(None, "Shadow runs at once; 0 or 1 works in this process. [one a core]", ge=0)
+
+    def check(self) -> None:
+        """Raises an InputError where settings do not go together."""
+        if self.shadows % 2 or self.shadows == 2:
+            raise InputError(
+                f"--shadows {self.shadows}: LiRA needs an even number from 4, or 0 to be left out (nearest: "
+                f"{max(4, self.shadows + 1)})"
+            )
+        if self.known == "train" and self.of == "text":
+            raise InputError("--known train is of a person's texts: give it with --of person")

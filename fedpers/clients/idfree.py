@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import torch
 
-from fedpers.clients.plain import answers_of
+from fedpers.clients.plain import answers_of, odds_of
 from fedpers.data import Population
 from fedpers.errors import InputError
 from fedpers.method import Device, Enrolment, Shared, State
 from fedpers.models import Examples, Family, Model, encode, insert, special_tokens
 from fedpers.records import Placement, Records, read, with_user_tokens
-from fedpers.training import Answers, Plan
+from fedpers.training import Answers, Doubles, Plan
 
 
 @dataclass(frozen=True)
@@ -133,3 +133,7 @@ class AnonymousUpload:
     def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Answers]:
         """Returns the model's answers, each sample read with a draw of its own."""
         return answers_of(self, shared, cohort)
+
+    def log_odds(self, shared: Shared, cohort: Sequence[Device]) -> list[Doubles]:
+        """Returns the log odds of right answers, each sample read with a draw of its own."""
+        return odds_of(self, shared, cohort)

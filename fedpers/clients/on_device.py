@@ -6,7 +6,7 @@ texts alone, which are few. What is kept of a person's model are the parameters 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fedpers.data import Population
 from fedpers.method import Device, Enrolment, Shared, State, Update
 from fedpers.models import Arrays, Examples, Model, Rows, Trained, encode, insert, whole
-from fedpers.training import Answers, Plan, answer
+from fedpers.training import Answers, Doubles, Plan, answer, log_odds
 
 _INDEX, _CHANGE = "/index", "/change"  # of a table of which only some rows moved
 
@@ -48,12 +48,19 @@ class OnDevice:
 
     def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Answers]:
         """Returns the answers by everyone's own model, or by the broadcast one."""
-        found = []
-        for device in cohort:
-            own = whole(_trained_of(device.state, shared.arrays), shared.arrays) if device.state else {}
-            insert(shared.model.module, own or shared.arrays)
-            found.append(answer(shared.model, self.encode(shared.model, device)))
-        return found
+        return [answer(model, self.encode(model, device)) for model, device in _own_models(shared, cohort)]
+
+    def log_odds(self, shared: Shared, cohort: Sequence[Device]) -> list[Doubles]:
+        """Returns the log odds of right answers by everyone's own model, or by the broadcast one."""
+        return [log_odds(model, self.encode(model, device)) for model, device in _own_models(shared, cohort)]
+
+
+def _own_models(shared: Shared, cohort: Sequence[Device]) -> Iterator[tuple[Model, Device]]:
+    """Gives every device with the model set to its own parameters, or to the broadcast."""
+    for device in cohort:
+        own = whole(_trained_of(device.state, shared.arrays), shared.arrays) if device.state else {}
+        insert(shared.model.module, own or shared.arrays)
+        yield shared.model, device
 
 
 def _state_of(trained: Trained) -> State:

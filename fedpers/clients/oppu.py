@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from fedpers import seeds
-from fedpers.clients.plain import updates_of
+from fedpers.clients.plain import parted, updates_of
 from fedpers.data import Ints, ItemPart, Population, Samples
 from fedpers.errors import InputError
 from fedpers.method import Device, Enrolment, Shared, State, Update, Upload
@@ -25,9 +26,14 @@ from fedpers.models import Arrays, Examples, Model, insert, next_tokens, pool, p
 from fedpers.models.adapters import Adapter
 from fedpers.prompting import Prompt, Prompting
 from fedpers.records import Records
-from fedpers.training import Answers, Plan, choose, write
+from fedpers.training import Answers, Doubles, Plan, choose, log_odds, write
+
+Found = TypeVar("Found")
 
 Using = Callable[[Ints], AbstractContextManager[None]]
+Ask = Callable[
+    [Model, Sequence[Examples], Using | None], list[Found]
+]  # something of several devices' samples
 
 _EMPTY = Prompt("", (), "", "", "")
 
@@ -101,6 +107,10 @@ class Prompts:
         ends = np.cumsum([len(part) for part in parts]).tolist()
         return [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
+    def log_odds(self, model: Model, parts: Sequence[Examples], using: Using | None = None) -> list[Doubles]:
+        """Returns the log odds of right answers, as whole texts, to the samples of several devices."""
+        return parted(log_odds(model, pool(parts), using), parts)
+
 
 @dataclass(frozen=True)
 class Prompted:
@@ -139,6 +149,11 @@ class Prompted:
         insert(shared.model.module, shared.arrays)
         parts = [self.encode(shared.model, device) for device in cohort]
         return self.prompts.answer(shared.model, parts, cohort[0].task.labels)
+
+    def log_odds(self, shared: Shared, cohort: Sequence[Device]) -> list[Doubles]:
+        """Returns the log odds of right answers by the shared model."""
+        insert(shared.model.module, shared.arrays)
+        return self.prompts.log_odds(shared.model, [self.encode(shared.model, device) for device in cohort])
 
 
 @dataclass(frozen=True)
@@ -212,10 +227,20 @@ class PersonalModule:
 
     def predict(self, shared: Shared, cohort: Sequence[Device]) -> list[Answers]:
         """Returns the answers of everyone's own module, or of the shared model for who has none."""
-        insert(shared.model.module, shared.arrays)
         labels = cohort[0].task.labels
+        return self._asked(
+            shared, cohort, lambda model, parts, using: self.prompts.answer(model, parts, labels, using)
+        )
+
+    def log_odds(self, shared: Shared, cohort: Sequence[Device]) -> list[Doubles]:
+        """Returns the log odds of right answers by everyone's own module, or by the shared model."""
+        return self._asked(shared, cohort, self.prompts.log_odds)
+
+    def _asked(self, shared: Shared, cohort: Sequence[Device], ask: Ask[Found]) -> list[Found]:
+        """Asks something of every device's samples, read with the person's module if there is one."""
+        insert(shared.model.module, shared.arrays)
         modules = [self._module(device.state) for device in cohort]
-        found: list[Answers] = [[] for _ in cohort]
+        found: dict[int, Found] = {}
         for own in (True, False):
             places = [place for place, module in enumerate(modules) if bool(module) == own]
             if not places:
@@ -223,10 +248,8 @@ class PersonalModule:
             encode = self.encode if own else self.prompts.encode
             parts = [encode(shared.model, cohort[place]) for place in places]
             using = self._using(shared.model, [modules[place] for place in places], parts) if own else None
-            answers = self.prompts.answer(shared.model, parts, labels, using)
-            for place, answer in zip(places, answers, strict=True):
-                found[place] = answer
-        return found
+            found |= zip(places, ask(shared.model, parts, using), strict=True)
+        return [found[place] for place in range(len(cohort))]
 
     def _module(self, state: Mapping[str, npt.NDArray[np.generic]]) -> Arrays:
         """Returns a person's module out of their state, empty if there is none."""

@@ -16,7 +16,7 @@ from fedpers.data import Population
 from fedpers.method import Client, Device, Enrolment, Shared, State, Update
 from fedpers.models import Examples, Masking, Model, Trained, encode, insert, pool
 from fedpers.settings import LocalSettings
-from fedpers.training import Answers, Floats, Pass, Plan, answer, logits
+from fedpers.training import Answers, Doubles, Floats, Pass, Plan, answer, log_odds, logits
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,10 @@ class Plain:
         """Returns the shared model's answers."""
         return answers_of(self, shared, cohort)
 
+    def log_odds(self, shared: Shared, cohort: Sequence[Device]) -> list[Doubles]:
+        """Returns the log odds that the shared model gives to right answers."""
+        return odds_of(self, shared, cohort)
+
     def logits(self, shared: Shared, cohort: Sequence[Device]) -> list[Floats]:
         """Scores the samples of all devices in common batches; one array (samples, classes) each."""
         insert(shared.model.module, shared.whole)
@@ -87,3 +91,15 @@ def answers_of(client: Client, shared: Shared, cohort: Sequence[Device]) -> list
     found = answer(shared.model, pool(parts))
     ends = np.cumsum([len(part) for part in parts]).tolist()
     return [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def odds_of(client: Client, shared: Shared, cohort: Sequence[Device]) -> list[Doubles]:
+    """Returns the log odds of right answers to all devices' samples, read as in `answers_of`."""
+    insert(shared.model.module, shared.whole)
+    parts = [client.encode(shared.model, device) for device in cohort]
+    return parted(log_odds(shared.model, pool(parts)), parts)
+
+
+def parted(found: Doubles, parts: Sequence[Examples]) -> list[Doubles]:
+    """Returns each device's share of numbers of all devices' samples."""
+    return np.split(found, np.cumsum([len(part) for part in parts])[:-1])

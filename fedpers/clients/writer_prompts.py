@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fedpers.clients.plain import updates_of
+from fedpers.clients.plain import parted, updates_of
 from fedpers.data import Population
 from fedpers.method import Device, Enrolment, Shared, State, Update
 from fedpers.models import OWN, Examples, Model, encode, insert, owned, pool_owned, rows, user_ids
-from fedpers.training import Answers, Memory, Plan, answer
+from fedpers.training import Answers, Doubles, Memory, Plan, answer, log_odds
 
 _MEMORY = "memory/"  # before the names of what the optimizer remembers
 
@@ -81,6 +81,13 @@ class WriterPrompts:
             found = answer(shared.model, pool_owned(parts))
         ends = np.cumsum([len(part) for part in parts]).tolist()
         return [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def log_odds(self, shared: Shared, cohort: Sequence[Device]) -> list[Doubles]:
+        """Returns the log odds of right answers to each writer's texts, read with their vectors."""
+        insert(shared.model.module, shared.whole)
+        parts = [self.encode(shared.model, device) for device in cohort]
+        with rows(shared.model.module, [device.state for device in cohort]):
+            return parted(log_odds(shared.model, pool_owned(parts)), parts)
 
 
 def _row(state: State) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:

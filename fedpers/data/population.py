@@ -44,6 +44,8 @@ class Population:
         profiles: What the source says of people, by name.
         irrelevant: How many items a history is cut down to, those least like the person's test samples.
         ranked: Whether a classifier is judged by the place of the right class among all, too.
+        half: Which random half of every client's training and test texts is for training, the other being
+            the test; 2 n and 2 n + 1 are the two halves of one draw. None leaves the split as it is.
     """
 
     people: People
@@ -60,6 +62,7 @@ class Population:
     profiles: Mapping[str, str] = field(default_factory=dict)
     irrelevant: int | None = None
     ranked: bool = False
+    half: int | None = None
 
     @property
     def asked(self) -> Task:
@@ -128,6 +131,8 @@ class Population:
         if self.split == "given":
             queries = self._queries(person)[order]
             order = np.concatenate([order[~queries], order[queries]])
+        if self.half is not None and person in self.clients:
+            order, tested = self._halved(person, self.half, order, (tested, tenth))
         cuts = {
             "train": slice(0, len(order) - tested - tenth),
             "validation": slice(len(order) - tested - tenth, len(order) - tested),
@@ -135,6 +140,22 @@ class Population:
             "test": slice(len(order) - tested, len(order)),
         }
         return order[cuts[part]]
+
+    def _halved(self, person: int, half: int, order: Ints, sizes: tuple[int, int]) -> tuple[Ints, int]:
+        """Returns a person's samples with a random half of training and test first, and the test's new size.
+
+        Args:
+            person: The person's number.
+            half: Which half.
+            order: The samples for training, validation and test, in this order.
+            sizes: How many are for the test and for validation.
+        """
+        learned, looked, tested = np.split(order, [len(order) - sum(sizes), len(order) - sizes[0]])
+        both = np.concatenate([learned, tested])
+        mixed = stream(self.seed, "half", half // 2, person).permutation(len(both))
+        parts = np.split(mixed, [len(both) // 2])
+        kept, rest = (both[np.sort(parts[(half + other) % 2])] for other in (0, 1))
+        return np.concatenate([kept, looked, rest]), len(rest)
 
     def _sizes(self, person: int, order: Ints) -> tuple[int, int]:
         """Returns how many of a person's samples are for the test and for validation."""

@@ -274,6 +274,10 @@ class EngineSettings(Section):
     checkpoint_every: int = flag(
         50, "Rounds between two checkpoints, from which --resume goes on; 0 writes none.", ge=0
     )
+    keep_rounds: int = option(
+        0, "Keep every so many rounds' aggregate in the run's folder, to be attacked; 0 keeps none.", ge=0
+    )
+    keep_states: bool = option(False, "Keep everyone's personal state in the run's folder, to be attacked.")
     cohort_size: int | None = option(
         None, "K, the devices trained in one pass. [what fits into cohort_memory and gains]", ge=1
     )

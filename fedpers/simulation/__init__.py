@@ -1,5 +1,6 @@
 """One method from data to scores: federated over simulated devices, or central as the control."""
 
+from fedpers.simulation.desk import Keep
 from fedpers.simulation.guarantee import Guarantee
 from fedpers.simulation.outcome import Outcome, Stage
 from fedpers.simulation.promises import guarantee_of
@@ -9,6 +10,7 @@ from fedpers.simulation.setup import Build, Setup, lay_out, matched_epochs, prep
 __all__ = [
     "Build",
     "Guarantee",
+    "Keep",
     "Outcome",
     "Setup",
     "Stage",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +37,8 @@ from fedpers.simulation.ledger import Ledger
 from fedpers.simulation.outcome import NEVER, Mark, Outcome, Stage, Standing
 from fedpers.simulation.setup import Setup
 
+Keep = Callable[[int, int, Arrays], None]  # of a phase's number, a round's, and its aggregate
+
 _TOLD = 5  # failed devices that are told of, one by one
 _COUNTS = ("best", "best_worth", "done", "samples")  # of a run's standing, what a checkpoint keeps as JSON
 
@@ -58,6 +60,7 @@ class Desk:
     mark: Mark | None = None
     told: int = 0
     ledger: Ledger | None = None
+    keep: Keep | None = None
 
     def rounds(self, phase: int) -> int:
         """Returns the rounds of a phase, fewer than it asks for where a budget of privacy ends it."""
@@ -161,6 +164,8 @@ class Desk:
     def finish(self, phase: int, number: int, numbers: Numbers, notes: Notes) -> None:
         """Marks a round as finished, with the strategy's memory; a checkpoint is of the last such round."""
         self.mark = Mark(phase, number, self.now, numbers, notes)
+        if self.keep is not None:
+            self.keep(phase, number, self.now.arrays)
 
     def save(self, checkpoints: Path) -> None:
         """Writes a checkpoint of the last finished round."""

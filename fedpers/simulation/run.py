@@ -25,7 +25,7 @@ from fedpers.method import Phase, State
 from fedpers.models import extract, insert, load, pool, pool_owned, rows
 from fedpers.report.progress import Reporter
 from fedpers.seeds import stream
-from fedpers.simulation.desk import Desk, desk_of
+from fedpers.simulation.desk import Desk, Keep, desk_of
 from fedpers.simulation.outcome import Mark, Outcome, Stage
 from fedpers.simulation.setup import Setup, encode_all, threads
 from fedpers.strategies import Cloud, Guarded, averages
@@ -40,6 +40,7 @@ def simulate(
     resume: bool = False,
     behind: Mapping[str, Stage] | None = None,
     modules: Path | None = None,
+    keep: Keep | None = None,
 ) -> Outcome:
     """Runs all phases of a method federated over the clients.
 
@@ -53,12 +54,14 @@ def simulate(
         behind: What the first phases ended with in another run of the same people and base, to be left out
             here.
         modules: Folder that people's personal states are written to at the end, or None to keep none.
+        keep: Is handed every round's aggregate.
 
     Raises:
         StoppedError: SIGTERM came.
         FedpersError: A device failed, or a checkpoint cannot be written or read.
     """
     with desk_of(setup, report) as desk:
+        desk.keep = keep
         start = desk.resume(*read_checkpoint(checkpoints)) if checkpoints and resume else None
         first = start.phase if start else 0
         if behind:

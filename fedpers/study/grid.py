@@ -20,7 +20,7 @@ from fedpers.study.measures import check_measure, split
 
 NO_LABEL = "-"  # shown on an axis that a cell has no label on
 # What changes no result, and what a study decides itself.
-_FREE = ("workers", "ray_address", "checkpoint_every", "state_folder")
+_FREE = ("workers", "ray_address", "checkpoint_every", "state_folder", "keep_rounds", "keep_states")
 _DECIDED = {"engine.workers": "--jobs", "run.seed": "--seeds"}
 
 

@@ -3,13 +3,24 @@
 from fedpers.training.fit import Memory, fit, fit_devices, fit_epoch
 from fedpers.training.losses import Personal
 from fedpers.training.plan import Pass, Plan
-from fedpers.training.prediction import Answers, Floats, Ranking, answer, logits, predict, ranking
+from fedpers.training.prediction import (
+    Answers,
+    Doubles,
+    Floats,
+    Ranking,
+    answer,
+    log_odds,
+    logits,
+    predict,
+    ranking,
+)
 from fedpers.training.room import devices_at_once
 from fedpers.training.stack import Moments
 from fedpers.training.writing import choose, write
 
 __all__ = [
     "Answers",
+    "Doubles",
     "Floats",
     "Memory",
     "Moments",
@@ -23,6 +34,7 @@ __all__ = [
     "fit",
     "fit_devices",
     "fit_epoch",
+    "log_odds",
     "logits",
     "predict",
     "ranking",

@@ -384,3 +384,39 @@ def test_the_times_of_a_part_are_those_of_its_texts(tmp_path: Path) -> None:
 
 def test_without_a_time_column_there_are_no_times() -> None:
     assert alone(5).times(0, "train") is None
+
+
+# Halves, for shadow runs
+
+
+def halves(count: int, number: int) -> dict[Part, list[int]]:
+    return positions(replace(alone(count), half=number))
+
+
+@given(st.integers(3, 60), st.integers(0, 5))
+def test_a_half_of_training_and_test_texts_is_for_training_and_the_other_for_the_test(
+    count: int, number: int
+) -> None:
+    before, after = positions(alone(count)), halves(count, number)
+    assert after["validation"] == before["validation"]
+    assert sorted(after["train"] + after["test"]) == sorted(before["train"] + before["test"])
+    assert abs(len(after["train"]) - len(after["test"])) <= 1
+
+
+def test_two_halves_of_one_draw_make_up_the_whole_and_two_draws_differ() -> None:
+    assert halves(51, 0)["train"] == halves(51, 1)["test"]
+    assert halves(51, 0)["train"] != halves(51, 2)["train"]
+
+
+def test_a_history_is_all_but_the_test_of_a_half_too() -> None:
+    population = replace(alone(51), half=3)
+    parts = positions(population)
+    assert population.positions(0, "history").tolist() == parts["train"] + parts["validation"]
+
+
+def test_only_clients_are_halved() -> None:
+    people = open_people("synthetic", clients=3, public_people=2, held_out_people=2)
+    half = replace(people, half=0)
+    for person in (*people.public.tolist(), *people.held_out.tolist()):
+        assert positions(half, person) == positions(people, person)
+    assert positions(half, int(people.clients[0])) != positions(people, int(people.clients[0]))
