@@ -28,6 +28,7 @@ from fedpers.report.people_tables import (
     people_table,
     strata_table,
 )
+from fedpers.report.privacy_tables import tradeoff_table
 from fedpers.report.progress import Reporter
 from fedpers.report.result_tables import (
     comparison_table,
@@ -115,6 +116,14 @@ def compare(
         str, typer.Option("--methods", help="Methods, parted by commas; the first is the baseline.")
     ] = "conventional,user-identifier",
     seeds: Annotated[str, typer.Option("--seeds", help="Seeds, parted by commas.")] = "0,1,2",
+    epsilons: Annotated[
+        str | None,
+        typer.Option(
+            "--epsilons",
+            help="Federated at several epsilons instead, inf without privacy, each attacked for membership.",
+            metavar="LIST",
+        ),
+    ] = None,
     config: Config = None,
     set: Sets = None,
     out: Out = None,
@@ -123,8 +132,14 @@ def compare(
     """Sets methods side by side, each central and federated.
 
     All cells see the same people, splits and seeds; a central cell goes through as many training samples
-    as its federated one. Each is judged at its best validation round or epoch.
+    as its federated one. Each is judged at its best validation round or epoch. With --epsilons inf,8,2,1
+    it sets accuracy beside privacy instead; the same command with the same --out goes on where it stopped.
     """
+    if epsilons is not None:
+        settings = _settings(config, set, layer)
+        traded = commands.compare_epsilons(settings, methods, epsilons, seeds, out, Reporter())
+        _print(traded, tradeoff_table, json)
+        return
     result = commands.compare(_settings(config, set, layer), methods, seeds, out, Reporter())
     _print(result, comparison_table, json)
 
@@ -186,7 +201,7 @@ def attribution(
     if run is not None:
         if rest or config or set or out or sweep:
             raise InputError("a finished run has its own settings: give RUN and options of the attack only")
-        result = commands.audit_run(run, given, Reporter())
+        result = commands.audit_attribution(run, given, Reporter())
     else:
         layers = [{"run": {"method": "idfree"}}, *_layers(config, set, rest)]
         settings = resolve(layers, own_sections())

@@ -63,9 +63,11 @@ _LIBRARIES = (
     "tokenizers",
     "peft",
     "bm25s",
+    "opacus",
     "numpy",
     "datasets",
 )
+BEST = "best"  # what a run's best parameters are called among those of its phases
 _DEFAULT_PARENT = Path("runs")
 _SETTINGS, _VERSIONS, _RESULT = "settings.json", "versions.json", "result.json"
 _ADDITIONS = "additions.safetensors"

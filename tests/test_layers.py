@@ -29,6 +29,8 @@ ORDER = (
     ("comparison",),
     ("experiments",),
     ("audit", "modules", "study"),
+    ("recording",),
+    ("tradeoff",),
     ("flower_app",),
     ("stock",),
     ("verification",),
@@ -197,9 +199,9 @@ def test_training_past_shared_fit_is_found_in_every_form(statement: str) -> None
     assert trains_past_the_guard(statement, "fedpers.clients")
 
 
-def test_personal_modules_are_for_the_commands_alone() -> None:
+def test_personal_modules_are_for_commands_and_their_recording_alone() -> None:
     users = [module for module in MODULES if "fedpers.modules" in imported(*read(module))]
-    assert users == ["fedpers.commands"]
+    assert users == ["fedpers.commands", "fedpers.recording"]
 
 
 def test_a_library_in_the_wrong_place_is_found() -> None:

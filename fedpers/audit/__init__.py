@@ -7,6 +7,7 @@ from fedpers.audit.membership import audit_membership
 from fedpers.audit.request import request_costs
 from fedpers.audit.settings import AuditSettings, MembershipSettings, UpdateSettings
 from fedpers.audit.updates import attack_updates
+from fedpers.audit.uploads import audit_uploads
 
 __all__ = [
     "AuditSettings",
@@ -18,6 +19,7 @@ __all__ = [
     "attack",
     "attack_updates",
     "audit_membership",
+    "audit_uploads",
     "completed",
     "frontier",
     "gain_by_entropy",

@@ -221,10 +221,10 @@ class PrivacySettings(Section):
     delta: float | None = flag(
         None, "Delta of the guarantee, below 1 / people. [1e-5, or 0.1 / people if that is less]", gt=0, lt=1
     )
-    dp_clip: float = flag(
-        1.0,
+    dp_clip: float | None = flag(
+        None,
         "Largest L2 norm of what is protected: a device's update, a text's gradient or an embedding; `inf` "
-        "does not clip.",
+        "does not clip. [0.2 of updates, else 1]",
         gt=0,
         allow_inf_nan=True,
     )
@@ -257,6 +257,11 @@ class PrivacySettings(Section):
     accountant: Literal["prv", "rdp"] = option(
         "prv", "How epsilon is composed: privacy random variables, which is tighter, or Rényi's divergence."
     )
+
+    @property
+    def bound(self) -> float:
+        """The largest L2 norm of what is protected."""
+        return self.dp_clip or (0.2 if self.dp == "user" else 1.0)
 
 
 class EngineSettings(Section):

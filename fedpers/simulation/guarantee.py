@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from flwr.serverapp.strategy import Strategy
-
 from fedpers.data import Population
 from fedpers.dp import Guard, SampleNoise, Spent, epsilon
 from fedpers.method import Method, repeats_texts
 from fedpers.settings import PrivacySettings
-from fedpers.strategies import Guarded, Private, Release
+from fedpers.strategies import Guarded, Private, Release, Strategy
 
 Kind = Literal["user", "sample", "local"]
 _PROMISES = MappingProxyType(
@@ -71,14 +69,14 @@ class Guarantee:
         if number in self.releases:
             return Private(inner, self.releases[number], self.seed, str(number))
         if self.kind == "local" and number in self.guarded:
-            return Guarded(inner, Guard(self.settings.dp_clip, noise_multiplier=self.noise_multiplier))
+            return Guarded(inner, Guard(self.settings.bound, noise_multiplier=self.noise_multiplier))
         return inner
 
     def noise(self, number: int) -> SampleNoise | None:
         """Returns how devices hide each text while they train in a phase."""
         if self.kind != "sample" or number not in self.guarded:
             return None
-        return SampleNoise(self.settings.dp_clip, self.noise_multiplier)
+        return SampleNoise(self.settings.bound, self.noise_multiplier)
 
     def epsilon(self, history: Sequence[Spent]) -> float:
         """Returns the epsilon of what was released, by the run's accountant."""
@@ -87,7 +85,7 @@ class Guarantee:
     def summary(self) -> dict[str, Any]:
         """Returns the terms as a run's record has them; of numbers that are not finite none is written."""
         asked, releases = self.settings, [*self.releases.values()]
-        clip = asked.dp_clip if math.isfinite(asked.dp_clip) else None
+        clip = asked.bound if math.isfinite(asked.bound) else None
         return {
             "dp": self.kind,
             "delta": self.delta,

@@ -112,7 +112,7 @@ def _check(asked: PrivacySettings) -> None:
         raise InputError(f"--dp {asked.dp} needs --epsilon or --noise-multiplier: give {how}")
     if asked.epsilon_budget is not None and asked.noise_multiplier == 0:
         raise InputError("--noise-multiplier 0 spends an infinite epsilon: no --epsilon-budget allows it")
-    if asked.noise_multiplier != 0 and asked.dp_clip == float("inf"):
+    if asked.noise_multiplier != 0 and asked.bound == float("inf"):
         raise InputError("--dp-clip inf bounds nothing, so no noise hides it: give a number above 0")
     if asked.dp != "user":
         of_users = {"--noise-cohort", "--noise-population"} & {*named}
@@ -185,7 +185,7 @@ def _release(case: _Case, devices: int, noise: float, people: int) -> Release:
             f"{noise:.3g}: it must be above half of that (nearest: {noise:.3g})"
         )
     return Release(
-        Guard(asked.dp_clip, asked.clipping == "layer"),
+        Guard(asked.bound, asked.clipping == "layer"),
         noise,
         asked.sampling,
         devices / people,

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from flwr.serverapp.strategy import Strategy
 
 from fedpers.data import Ints, Part, Population, Samples, populate
 from fedpers.dp import SampleNoise
@@ -31,6 +30,7 @@ from fedpers.seeds import stream
 from fedpers.settings import Settings
 from fedpers.simulation.guarantee import Guarantee
 from fedpers.simulation.promises import guarantee_of
+from fedpers.strategies import Strategy
 from fedpers.training import Plan, devices_at_once, fit
 
 Build = Callable[[Settings], Method]

@@ -1,5 +1,7 @@
 """The server's half of every method: Flower strategies."""
 
+from flwr.serverapp.strategy import Strategy
+
 from fedpers.strategies.cloud import Cloud, Silence
 from fedpers.strategies.flower import AVERAGING, averages, make, make_for_task
 from fedpers.strategies.partly import Partly
@@ -15,6 +17,7 @@ __all__ = [
     "Private",
     "Release",
     "Silence",
+    "Strategy",
     "TaskBase",
     "TaskFederation",
     "averages",

@@ -1,0 +1,235 @@
+"""What privacy costs and what it hides: methods at several epsilons, each attacked for membership."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedpers import runs
+from fedpers.audit import AuditSettings, MembershipSettings, audit_membership, audit_uploads
+from fedpers.clients import AnonymousUpload
+from fedpers.errors import InputError
+from fedpers.experiments import find
+from fedpers.method import Method
+from fedpers.recording import run_in
+from fedpers.report.progress import Reporter
+from fedpers.settings import RunSettings, Settings
+
+_TRIALS = "trials"
+_CALIBRATED = "loss, less the base's"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a method at one epsilon, and how it fared under attack.
+
+    Attributes:
+        method: The method's name.
+        asked: Epsilon that was asked for; infinite without privacy.
+        seed: Its seed.
+        dp: What was hidden; "none" without privacy.
+        epsilon: What was spent; None without privacy.
+        noise_multiplier: In units of the bound; None without privacy.
+        accuracy: Pooled test accuracy, in [0, 1].
+        lowest_decile: Accuracy of the person who has a tenth of the people below.
+        text: AUC by which training texts are told from test texts, with its 95 % interval.
+        person: The same of clients and held-out people; None where nobody was held out.
+        permitted: The largest AUC that epsilon permits of both; None where it bounds neither.
+        misattribution: Share of uploads attributed to the wrong person by who knows all; None without.
+    """
+
+    method: str
+    asked: float
+    seed: int
+    dp: str
+    epsilon: float | None
+    noise_multiplier: float | None
+    accuracy: float
+    lowest_decile: float
+    text: tuple[float, float, float]
+    person: tuple[float, float, float] | None
+    permitted: float | None
+    misattribution: float | None
+
+
+def parse_epsilons(text: str) -> list[float]:
+    """Returns the epsilons that a list names, `inf` for a run without privacy.
+
+    >>> parse_epsilons("inf,8,0.5")
+    [inf, 8.0, 0.5]
+    """
+    found: list[float] = []
+    for part in (part.strip() for part in text.split(",")):
+        try:
+            value = float(part)
+        except ValueError:
+            value = math.nan
+        if not value > 0 or value in found:
+            raise InputError(
+                f"--epsilons {text!r}: {part or 'nothing'!r} is no epsilon; give different numbers above 0, "
+                "or inf for no privacy, parted by commas, as in inf,8,2,1"
+            )
+        found.append(value)
+    return found
+
+
+def trade(
+    settings: Settings,
+    methods: Sequence[str],
+    epsilons: Sequence[float],
+    seeds: Sequence[int],
+    out: Path | None,
+    report: Reporter,
+) -> Iterator[tuple[Path, Trial]]:
+    """Runs every method at every epsilon with every seed, and attacks each run.
+
+    Every trial has a folder of its own within `out`, where finished ones are found again.
+
+    Args:
+        settings: All settings; those of privacy but for epsilon are every trial's.
+        methods: The methods' names.
+        epsilons: Infinite for no privacy.
+        seeds: The seeds.
+        out: The folder, to go on in if it holds trials.
+        report: Where progress goes.
+
+    Yields:
+        The folder of all, and each trial as it ends.
+    """
+    asked = settings.privacy
+    if asked.epsilon is not None or asked.noise_multiplier is not None:
+        raise InputError("--epsilons sets the noise of every run: leave --epsilon and --noise-multiplier out")
+    goes_on = out is not None and (out / _TRIALS).is_dir()
+    with nullcontext(out) if goes_on else runs.new_run(out, "epsilons", settings) as folder:
+        assert folder is not None
+        for seed in seeds:
+            for name in methods:
+                for epsilon in epsilons:
+                    own = _settings(settings, name, epsilon, seed)
+                    place = folder / _TRIALS / f"{name}-{epsilon:g}-seed-{seed}"
+                    yield folder, _trial(own, epsilon, place, report)
+
+
+def kind_of(method: Method) -> str:
+    """Returns what is hidden where nothing is asked: uploaded embeddings, or else people."""
+    uploads = any(isinstance(p.client, AnonymousUpload) and p.client.tokens for p in method.phases)
+    return "local" if uploads else "user"
+
+
+def _settings(settings: Settings, name: str, epsilon: float, seed: int) -> Settings:
+    """Returns a trial's settings."""
+    settings = settings.model_copy(update={"run": RunSettings(method=name, seed=seed)})
+    asked = settings.privacy
+    if math.isinf(epsilon):
+        terms: dict[str, Any] = {"dp": "none", "delta": None, "noise_cohort": None, "noise_population": None}
+    else:
+        kind = asked.dp if asked.dp != "none" else kind_of(find(name).build(settings))
+        terms = {"dp": kind, "epsilon": epsilon}
+    return settings.model_copy(update={"privacy": asked.model_copy(update=terms)})
+
+
+def _trial(settings: Settings, asked: float, place: Path, report: Reporter) -> Trial:
+    """Returns a trial that is in its place already, or runs it there."""
+    report.say(f"{settings.run.method}, epsilon {asked:g}, seed {settings.run.seed}")
+    found = _finished(settings, place)
+    if found is None:
+        shutil.rmtree(place, ignore_errors=True)
+        with runs.new_run(place, settings.run.method, settings):
+            found = run_in(place, settings, report, resume=False)
+        if found["interrupted"]:
+            raise KeyboardInterrupt
+    return _attacked(place, settings, found, asked, report)
+
+
+def _finished(settings: Settings, place: Path) -> dict[str, Any] | None:
+    """Returns the record of a run that came to its end in a place with the same settings."""
+    try:
+        record = runs.result_of(place)
+        same = runs.settings_of(place) == settings.model_dump(mode="json")
+    except InputError:
+        return None
+    return record if same and not record["interrupted"] else None
+
+
+def _attacked(
+    place: Path, settings: Settings, record: Mapping[str, Any], asked: float, report: Reporter
+) -> Trial:
+    spent = record["privacy"] or {}
+    silent = Reporter(silent=True)
+    text = audit_membership(place, MembershipSettings(), silent)
+    runs.write_result(place, text, "membership")
+    person = None
+    if record["unseen_accuracy"] is not None:
+        person = audit_membership(place, MembershipSettings(of="person"), silent)
+        runs.write_result(place, person, "membership-of-people")
+    wrong = None
+    if (place / "received.safetensors").exists():
+        rows = audit_uploads(place, AuditSettings(blind=0, labelled=0, reads_text=False), silent)["rows"]
+        wrong = rows[0]["misattribution_rate"]
+    bound = text["permitted"] or (person or {}).get("permitted")
+    trial = Trial(
+        settings.run.method,
+        asked,
+        settings.run.seed,
+        spent.get("dp", "none"),
+        spent.get("epsilon"),
+        spent.get("noise_multiplier"),
+        record["accuracy"],
+        record["person_deciles"][0],
+        _auc(text),
+        _auc(person) if person else None,
+        bound["auc"] if bound else None,
+        wrong,
+    )
+    report.say(f"accuracy {trial.accuracy:.3f}, AUC of texts {trial.text[0]:.3f}")
+    return trial
+
+
+def _auc(attacked: Mapping[str, Any]) -> tuple[float, float, float]:
+    [row] = [row for row in attacked["rows"] if row["attack"] == _CALIBRATED]
+    return row["auc"], row["low"], row["high"]
+
+
+def record(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Returns the trials, and each method at each epsilon over its seeds, as JSON has them."""
+    groups = dict.fromkeys((trial.method, trial.asked) for trial in trials)
+    rows = [_row([t for t in trials if (t.method, t.asked) == group]) for group in groups]
+    return {"rows": rows, "trials": [{**asdict(t), "asked": _number(t.asked)} for t in trials]}
+
+
+def _row(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Returns the means over seeds; of intervals the means of their ends."""
+    accuracies = [trial.accuracy for trial in trials]
+    people = [trial.person for trial in trials if trial.person is not None]
+    return {
+        "method": trials[0].method,
+        "asked": _number(trials[0].asked),
+        "dp": trials[0].dp,
+        "seeds": [trial.seed for trial in trials],
+        "epsilon": _mean([trial.epsilon for trial in trials]),
+        "noise_multiplier": _mean([trial.noise_multiplier for trial in trials]),
+        "accuracy": float(np.mean(accuracies)),
+        "spread": float(np.std(accuracies)),
+        "lowest_decile": _mean([trial.lowest_decile for trial in trials]),
+        "text": np.mean([trial.text for trial in trials], axis=0).tolist(),
+        "person": np.mean(people, axis=0).tolist() if people else None,
+        "permitted": _mean([trial.permitted for trial in trials]),
+        "misattribution": _mean([trial.misattribution for trial in trials]),
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _number(epsilon: float) -> float | None:
+    """Returns an epsilon, or None for an infinite one, which JSON does not have."""
+    return epsilon if math.isfinite(epsilon) else None
