@@ -139,6 +139,8 @@ def compare(
         settings = _settings(config, set, layer)
         traded = commands.compare_epsilons(settings, methods, epsilons, seeds, out, Reporter())
         _print(traded, tradeoff_table, json)
+        if traded["interrupted"]:
+            raise typer.Exit(1)
         return
     result = commands.compare(_settings(config, set, layer), methods, seeds, out, Reporter())
     _print(result, comparison_table, json)

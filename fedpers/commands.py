@@ -85,7 +85,7 @@ def compare_epsilons(
     asked, numbers = tradeoff.parse_epsilons(epsilons), _seeds(seeds)
     if not names:
         raise InputError("--methods names no method: give one or more, parted by commas")
-    trials, folder = [], out
+    trials, folder, interrupted = [], out, False
     try:
         for place, trial in tradeoff.trade(settings, names, asked, numbers, out, report):
             folder = place
@@ -93,9 +93,10 @@ def compare_epsilons(
     except KeyboardInterrupt:
         if not trials:
             raise
+        interrupted = True
         report.say(f"stopped: the same command with --out {folder} goes on")
     assert folder is not None
-    result = {**tradeoff.record(trials), "run": str(folder)}
+    result = {**tradeoff.record(trials), "interrupted": interrupted, "run": str(folder)}
     runs.write_result(folder, result)
     return result
 

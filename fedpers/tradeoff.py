@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from fedpers import runs
 from fedpers.audit import AuditSettings, MembershipSettings, audit_membership, audit_uploads
 from fedpers.clients import AnonymousUpload
 from fedpers.errors import InputError
-from fedpers.experiments import find
+from fedpers.experiments import find, own_sections
 from fedpers.method import Method
 from fedpers.recording import run_in
 from fedpers.report.progress import Reporter
-from fedpers.settings import RunSettings, Settings
+from fedpers.settings import RunSettings, Settings, resolve
 
 _TRIALS = "trials"
 _CALIBRATED = "loss, less the base's"
@@ -90,7 +90,8 @@ def trade(
 ) -> Iterator[tuple[Path, Trial]]:
     """Runs every method at every epsilon with every seed, and attacks each run.
 
-    Every trial has a folder of its own within `out`, where finished ones are found again.
+    Every trial has a folder of its own within `out`, where finished ones are found again and one that was cut
+    off goes on.
 
     Args:
         settings: All settings; those of privacy but for epsilon are every trial's.
@@ -102,6 +103,9 @@ def trade(
 
     Yields:
         The folder of all, and each trial as it ends.
+
+    Raises:
+        InputError: Noise is set besides, or `out` holds trials of other settings.
     """
     asked = settings.privacy
     if asked.epsilon is not None or asked.noise_multiplier is not None:
@@ -109,12 +113,22 @@ def trade(
     goes_on = out is not None and (out / _TRIALS).is_dir()
     with nullcontext(out) if goes_on else runs.new_run(out, "epsilons", settings) as folder:
         assert folder is not None
-        for seed in seeds:
-            for name in methods:
-                for epsilon in epsilons:
-                    own = _settings(settings, name, epsilon, seed)
-                    place = folder / _TRIALS / f"{name}-{epsilon:g}-seed-{seed}"
-                    yield folder, _trial(own, epsilon, place, report)
+        planned = [
+            (_settings(settings, name, epsilon, seed), epsilon, _place(folder, name, epsilon, seed))
+            for seed in seeds
+            for name in methods
+            for epsilon in epsilons
+        ]
+        for own, _, place in planned:
+            _check_same(own, place)
+        try:
+            for number, (own, epsilon, place) in enumerate(planned, start=1):
+                run = own.run
+                report.say(f"{number}/{len(planned)}: {run.method}, epsilon {epsilon:g}, seed {run.seed}")
+                yield folder, _trial(own, epsilon, place, report)
+        finally:
+            with suppress(OSError):  # it stays unless the first of all trials left nothing
+                (folder / _TRIALS).rmdir()
 
 
 def kind_of(method: Method) -> str:
@@ -135,27 +149,41 @@ def _settings(settings: Settings, name: str, epsilon: float, seed: int) -> Setti
     return settings.model_copy(update={"privacy": asked.model_copy(update=terms)})
 
 
+def _place(folder: Path, name: str, epsilon: float, seed: int) -> Path:
+    return folder / _TRIALS / f"{name}-{epsilon:g}-seed-{seed}"
+
+
+def _check_same(settings: Settings, place: Path) -> None:
+    """Raises InputError if a trial's place holds a run of other settings, but for those of the engine."""
+    if not place.exists():
+        return
+    found = resolve([runs.settings_of(place)], own_sections())
+    if found.model_copy(update={"engine": settings.engine}) != settings:
+        raise InputError(f"{place} is a run of other settings, which is kept: give another --out")
+
+
 def _trial(settings: Settings, asked: float, place: Path, report: Reporter) -> Trial:
-    """Returns a trial that is in its place already, or runs it there."""
-    report.say(f"{settings.run.method}, epsilon {asked:g}, seed {settings.run.seed}")
-    found = _finished(settings, place)
-    if found is None:
-        shutil.rmtree(place, ignore_errors=True)
-        with runs.new_run(place, settings.run.method, settings):
-            found = run_in(place, settings, report, resume=False)
-        if found["interrupted"]:
+    """Returns a trial that is in its place already, or runs it there, from its checkpoint if it has one."""
+    record = _finished(place)
+    if record is None:
+        if runs.checkpoints(place).exists():
+            record = run_in(place, settings, report, resume=True)
+        else:
+            shutil.rmtree(place, ignore_errors=True)
+            with runs.new_run(place, settings.run.method, settings):
+                record = run_in(place, settings, report, resume=False)
+        if record["interrupted"]:
             raise KeyboardInterrupt
-    return _attacked(place, settings, found, asked, report)
+    return _attacked(place, settings, record, asked, report)
 
 
-def _finished(settings: Settings, place: Path) -> dict[str, Any] | None:
-    """Returns the record of a run that came to its end in a place with the same settings."""
+def _finished(place: Path) -> dict[str, Any] | None:
+    """Returns the record of the run in a place, None if none came to its end there."""
     try:
         record = runs.result_of(place)
-        same = runs.settings_of(place) == settings.model_dump(mode="json")
     except InputError:
         return None
-    return record if same and not record["interrupted"] else None
+    return None if record["interrupted"] else record
 
 
 def _attacked(
