@@ -173,7 +173,8 @@ def test_a_list_that_names_no_epsilons_is_refused(text: str) -> None:
 def trial(seed: int, **changed: Any) -> Trial:
     given = {
         "method": "idfree", "asked": 2.0, "seed": seed, "dp": "local", "epsilon": 2.0,
-        "noise_multiplier": 3.0, "accuracy": 0.6, "lowest_decile": 0.2, "text": (0.5, 0.4, 0.6), "person": None, "permitted": None,
+        "noise_multiplier": 3.0, "accuracy": 0.6, "lowest_decile": 0.2, "text": (0.5, 0.4, 0.6),
+        "person": None, "permitted": None,
         "misattribution": 0.9,
     }  # fmt: skip
     return Trial(**{**given, **changed})
