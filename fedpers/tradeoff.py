@@ -40,7 +40,8 @@ class Trial:
         accuracy: Pooled test accuracy, in [0, 1].
         lowest_decile: Accuracy of the person who has a tenth of the people below.
         text: AUC by which training texts are told from test texts, with its 95 % interval.
-        person: The same of clients and held-out people; None where nobody was held out.
+        person: The same of clients and held-out people, whose training texts the attacker has; None where
+            nobody was held out.
         permitted: The largest AUC that epsilon permits of both; None where it bounds neither.
         misattribution: Share of uploads attributed to the wrong person by who knows all; None without.
     """
@@ -195,7 +196,7 @@ def _attacked(
     runs.write_result(place, text, "membership")
     person = None
     if record["unseen_accuracy"] is not None:
-        person = audit_membership(place, MembershipSettings(of="person"), silent)
+        person = audit_membership(place, MembershipSettings(of="person", known="train"), silent)
         runs.write_result(place, person, "membership-of-people")
     wrong = None
     if (place / "received.safetensors").exists():
