@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import click
 import typer
+import typer.core
 from rich.console import Console, RenderableType
 
 from fedpers import commands
@@ -60,6 +61,10 @@ _VERIFY_DECIDES = (
 )
 
 _STOPPED = 130
+
+typer.core.HAS_RICH = (
+    False  # our help is plain; with rich typer puts a backslash before every bracket of its own
+)
 
 app = typer.Typer(
     name="fedpers",

@@ -6,6 +6,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
+from fedpers.cli import app
 from fedpers.flags import with_flags
 from fedpers.settings import Section, flag, option
 
@@ -119,3 +120,8 @@ def test_an_option_shows_its_kind_its_description_and_its_default(option: str, e
 def test_the_command_keeps_its_name_and_help() -> None:
     made = with_flags(Calls().command(), SECTIONS)
     assert (made.__name__, made.__doc__) == ("build", "Builds a house with a garden.")
+
+
+def test_the_help_tells_what_an_argument_is() -> None:
+    shown = CliRunner().invoke(app, ["attack", "membership", "--help"], env={"COLUMNS": "80"}).output
+    assert "RUN  A finished run to attack.  [required]" in shown
