@@ -62,9 +62,7 @@ _VERIFY_DECIDES = (
 
 _STOPPED = 130
 
-typer.core.HAS_RICH = (
-    False  # our help is plain; with rich typer puts a backslash before every bracket of its own
-)
+typer.core.HAS_RICH = False  # with rich, typer puts a backslash before the brackets of plain help
 
 app = typer.Typer(
     name="fedpers",

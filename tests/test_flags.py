@@ -42,9 +42,9 @@ class Calls:
 
 
 def invoke(calls: Calls, *arguments: str, sections: Mapping[str, type[Section]] = SECTIONS) -> Result:
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command()(with_flags(calls.command(), sections))
-    return CliRunner().invoke(app, arguments, env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
+    garden = typer.Typer(add_completion=False, rich_markup_mode=None)
+    garden.command()(with_flags(calls.command(), sections))
+    return CliRunner().invoke(garden, arguments, env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 
 
 def layer(*arguments: str) -> Mapping[str, Any]:

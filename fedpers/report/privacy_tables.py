@@ -60,10 +60,11 @@ def tradeoff_table(result: Mapping[str, Any]) -> RenderableType:
         ]
         table.add_row(row["method"], *cells, *([_told(row["misattribution"], ".1%")] if uploads else []))
     notes = [
-        "lowest: the accuracy below which a tenth of the people lie. AUC: how well an attacker tells training "
-        "texts from test texts, and by their training texts clients from held-out people, by the loss less "
-        "the base's, ± half a 95 % interval. permits: the largest AUC that epsilon allows, of whole people "
-        "where people are hidden." + (" wrong: uploads attributed to the wrong person." if uploads else ""),
+        "lowest: the accuracy below which a tenth of the people lie. AUC: how well an attacker tells "
+        "training texts from test texts, and clients, by their training texts, from held-out people, going "
+        "by the loss less the base's, ± half a 95 % interval. permits: the largest AUC that epsilon allows, "
+        "of whole people where people are hidden."
+        + (" wrong: uploads attributed to the wrong person." if uploads else ""),
         f"Folder: {result['run']}",
     ]
     return Group(table, *(Text(note) for note in notes))
