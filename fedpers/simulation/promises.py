@@ -104,7 +104,7 @@ def _check(asked: PrivacySettings) -> None:
     if asked.dp == "none":
         if named:
             raise InputError(
-                f"{named[0]} is of differential privacy: say what it hides by --dp user or sample"
+                f"{named[0]} is of differential privacy: say what it hides by --dp user, sample or local"
             )
         return
     if (asked.epsilon is None) == (asked.noise_multiplier is None):
