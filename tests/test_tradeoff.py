@@ -13,6 +13,7 @@ from fedpers.errors import InputError
 from fedpers.experiments import find
 from fedpers.report.progress import Reporter
 from fedpers.tradeoff import Trial, kind_of, parse_epsilons, record
+from tests.audit.attacked import BY_HEART
 from tests.conftest import Run, small
 from tests.test_cli import QUICK
 
@@ -223,3 +224,11 @@ def test_bad_epsilons_end_with_status_2_and_no_folder(run: Run, tmp_path: Path) 
 def test_an_infinite_epsilon_is_written_as_none() -> None:
     assert record([trial(0, asked=math.inf)])["trials"][0]["asked"] is None
     assert record([trial(0, asked=math.inf)])["rows"][0]["asked"] is None
+
+
+def test_an_attack_that_works_without_privacy_keeps_to_what_epsilon_permits(tmp_path: Path) -> None:
+    plain, private = traded(tmp_path / "out", "conventional", **BY_HEART)["rows"]
+    assert plain["person"][1] > 0.6
+    assert plain["text"][1] > 0.5
+    assert private["person"][1] <= private["permitted"] < plain["person"][0]
+    assert private["text"][1] <= private["permitted"]
