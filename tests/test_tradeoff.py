@@ -227,7 +227,8 @@ def test_an_infinite_epsilon_is_written_as_none() -> None:
 
 
 def test_an_attack_that_works_without_privacy_keeps_to_what_epsilon_permits(tmp_path: Path) -> None:
-    plain, private = traded(tmp_path / "out", "conventional", **BY_HEART)["rows"]
+    result = traded(tmp_path / "out", "conventional", "inf,1", None, **BY_HEART)
+    plain, private = result["rows"]
     assert plain["person"][1] > 0.6
     assert plain["text"][1] > 0.5
     assert private["person"][1] <= private["permitted"] < plain["person"][0]

@@ -22,20 +22,17 @@ from flwr.serverapp.strategy import Strategy
 from fedpers.dp import Guard, Sampling
 from fedpers.method import FROZEN, WITHIN
 from fedpers.seeds import stream
+from fedpers.strategies.wrapped import Wrapped
 
 _EXAMPLES = "num-examples"
 
 
-class Guarded(Strategy):
-    """Asks devices to do something to their uploads before they leave; all else is the inner strategy's.
-
-    Attributes:
-        inner: The strategy.
-    """
+class Guarded(Wrapped):
+    """Asks devices to do something to their uploads before they leave; all else is the inner strategy's."""
 
     def __init__(self, inner: Strategy, guard: Guard) -> None:
         """Wraps a strategy."""
-        self.inner = inner
+        super().__init__(inner)
         self._guard = guard
 
     def configure_train(
@@ -43,27 +40,7 @@ class Guarded(Strategy):
     ) -> Iterable[Message]:
         """Adds what devices are to do to the inner strategy's messages."""
         config.update(self._guard.numbers())
-        return self.inner.configure_train(server_round, arrays, config, grid)
-
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Leaves aggregation to the strategy."""
-        return self.inner.aggregate_train(server_round, replies)
-
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Leaves evaluation to the strategy."""
-        return self.inner.configure_evaluate(server_round, arrays, config, grid)
-
-    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Leaves evaluation to the strategy."""
-        return self.inner.aggregate_evaluate(server_round, replies)
-
-    def summary(self) -> None:
-        """Logs the strategy's own summary."""
-        self.inner.summary()
+        return super().configure_train(server_round, arrays, config, grid)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
-from flwr.serverapp import Grid
+from flwr.app import ArrayRecord, Message, MetricRecord
 from flwr.serverapp.strategy import Strategy
 
 from fedpers.errors import InputError
+from fedpers.strategies.wrapped import Wrapped
 
 # The share of the peak rate at a round, given the share of all rounds that lie before it, in [0, 1).
 SCHEDULES: Mapping[str, Callable[[float], float]] = MappingProxyType(
@@ -28,7 +28,7 @@ SCHEDULES: Mapping[str, Callable[[float], float]] = MappingProxyType(
 _RATES = ("eta", "server_learning_rate")  # what Flower's strategies call it
 
 
-class Scheduled(Strategy):
+class Scheduled(Wrapped):
     """A strategy whose server learning rate follows a schedule; all else is the strategy's own."""
 
     def __init__(self, inner: Strategy, share: Callable[[float], float], rounds: int) -> None:
@@ -48,7 +48,7 @@ class Scheduled(Strategy):
                 f"{type(inner).__name__.lower()} has no server learning rate to schedule: "
                 "use a constant one, or fedavgm, fedadam, fedadagrad or fedyogi"
             )
-        self.inner = inner
+        super().__init__(inner)
         self._name = names[0]
         self._peak: float = getattr(inner, self._name)
         self._share = share
@@ -56,29 +56,9 @@ class Scheduled(Strategy):
         if hasattr(inner, "server_opt"):
             inner.server_opt = True  # fedavgm reads its rate only where it was not 1 at the start
 
-    def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Leaves sampling to the strategy."""
-        return self.inner.configure_train(server_round, arrays, config, grid)
-
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Sets the round's rate and lets the strategy aggregate."""
         setattr(self.inner, self._name, self._peak * self._share((server_round - 1) / self._rounds))
-        return self.inner.aggregate_train(server_round, replies)
-
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Leaves evaluation to the strategy."""
-        return self.inner.configure_evaluate(server_round, arrays, config, grid)
-
-    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Leaves evaluation to the strategy."""
-        return self.inner.aggregate_evaluate(server_round, replies)
-
-    def summary(self) -> None:
-        """Logs the strategy's own summary."""
-        self.inner.summary()
+        return super().aggregate_train(server_round, replies)

@@ -9,8 +9,9 @@ import pytest
 from flwr.app import ConfigRecord, Message
 
 from fedpers.data import Samples
-from fedpers.engine import CohortGrid, federate, recall, remind, to_arrays, to_record
+from fedpers.engine import federate, recall, remind, to_arrays, to_record
 from fedpers.engine.flower import identity
+from fedpers.engine.nodes import Nodes
 from fedpers.errors import FedpersError
 from fedpers.method import TRAINED, Server
 from fedpers.models import Arrays, ModelSpec, extract, load, specify
@@ -191,11 +192,11 @@ def test_silence_asks_everyone_and_keeps_the_model_as_it_is() -> None:
     assert done.samples == 0
 
 
-class Listening(CohortGrid):
+class Listening(Nodes):
     """Nodes that work and answer nothing."""
 
     def __init__(self, count: int) -> None:
-        self._clients = np.arange(count)
+        super().__init__(count)
         self.asked: list[int] = []
 
     def send_and_receive(self, messages: Any, *, timeout: float | None = None) -> list[Message]:
