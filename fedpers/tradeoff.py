@@ -37,6 +37,7 @@ class Trial:
         dp: What was hidden; "none" without privacy.
         epsilon: What was spent; None without privacy.
         noise_multiplier: In units of the bound; None without privacy.
+        noised_as: Devices in a round of the larger federation that epsilon is of; None if it is of this one.
         accuracy: Pooled test accuracy, in [0, 1].
         lowest_decile: Accuracy of the person who has a tenth of the people below.
         text: AUC by which training texts are told from test texts, with its 95 % interval.
@@ -52,6 +53,7 @@ class Trial:
     dp: str
     epsilon: float | None
     noise_multiplier: float | None
+    noised_as: int | None
     accuracy: float
     lowest_decile: float
     text: tuple[float, float, float]
@@ -210,6 +212,7 @@ def _attacked(
         spent.get("dp", "none"),
         spent.get("epsilon"),
         spent.get("noise_multiplier"),
+        spent.get("noised_as"),
         record["accuracy"],
         record["person_deciles"][0],
         _auc(text),
@@ -244,6 +247,7 @@ def _row(trials: Sequence[Trial]) -> dict[str, Any]:
         "seeds": [trial.seed for trial in trials],
         "epsilon": _mean([trial.epsilon for trial in trials]),
         "noise_multiplier": _mean([trial.noise_multiplier for trial in trials]),
+        "noised_as": trials[0].noised_as,
         "accuracy": float(np.mean(accuracies)),
         "spread": float(np.std(accuracies)),
         "lowest_decile": _mean([trial.lowest_decile for trial in trials]),

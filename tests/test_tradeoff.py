@@ -2,15 +2,18 @@
 
 import json
 import math
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from fedpers import commands, runs
 from fedpers.audit import MembershipSettings, audit_membership
 from fedpers.errors import InputError
 from fedpers.experiments import find
+from fedpers.report.privacy_tables import tradeoff_table
 from fedpers.report.progress import Reporter
 from fedpers.tradeoff import Trial, kind_of, parse_epsilons, record
 from tests.audit.attacked import BY_HEART
@@ -174,8 +177,8 @@ def test_a_list_that_names_no_epsilons_is_refused(text: str) -> None:
 def trial(seed: int, **changed: Any) -> Trial:
     given = {
         "method": "idfree", "asked": 2.0, "seed": seed, "dp": "local", "epsilon": 2.0,
-        "noise_multiplier": 3.0, "accuracy": 0.6, "lowest_decile": 0.2, "text": (0.5, 0.4, 0.6),
-        "person": None, "permitted": None,
+        "noise_multiplier": 3.0, "noised_as": None, "accuracy": 0.6, "lowest_decile": 0.2,
+        "text": (0.5, 0.4, 0.6), "person": None, "permitted": None,
         "misattribution": 0.9,
     }  # fmt: skip
     return Trial(**{**given, **changed})
@@ -233,3 +236,12 @@ def test_an_attack_that_works_without_privacy_keeps_to_what_epsilon_permits(tmp_
     assert plain["text"][1] > 0.5
     assert private["person"][1] <= private["permitted"] < plain["person"][0]
     assert private["text"][1] <= private["permitted"]
+
+
+def test_a_simulated_federation_is_named_and_bounds_nothing_here(tmp_path: Path) -> None:
+    result = traded(tmp_path / "out", "conventional", "2", privacy={"noise_cohort": 400})
+    [row] = result["rows"]
+    assert (row["noised_as"], row["permitted"]) == (400, None)
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(tradeoff_table(result))
+    assert "Simulated: epsilon is that of a federation of 400 devices in a round." in console.export_text()

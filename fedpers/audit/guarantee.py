@@ -8,6 +8,8 @@ from typing import Any
 from fedpers.audit.settings import MembershipSettings
 from fedpers.privacy import FALSE_POSITIVES, largest_auc, largest_tpr
 
+_SIMULATED = "Epsilon is that of a larger federation, which was simulated: it does not bind this run."
+
 
 def permitted(
     privacy: Mapping[str, Any] | None, given: MembershipSettings
@@ -22,7 +24,8 @@ def permitted(
     epsilon, delta = (privacy or {}).get("epsilon"), (privacy or {}).get("delta")
     if kind == "none" or epsilon is None or delta is None:
         return None, []
-    if why := _not_bounded(kind, given):
+    simulated = (privacy or {}).get("noised_as") is not None
+    if why := _SIMULATED if simulated else _not_bounded(kind, given):
         return None, [why]
     rates = [{"fpr": fpr, "tpr": largest_tpr(fpr, epsilon, delta)} for fpr in FALSE_POSITIVES]
     found = {"dp": kind, "epsilon": epsilon, "delta": delta, "auc": largest_auc(epsilon, delta)}

@@ -34,7 +34,7 @@ def privacy_notes(spent: Mapping[str, Any] | None) -> list[str]:
             f"That is of who spent most of {spent['people']:,}; half spent {_median(spent)} or less."
         )
     if spent["noised_as"] is not None:
-        lines.append(f"Simulated: it is that of a federation of {spent['noised_as']:,} devices in a round.")
+        lines.append(_simulated(spent["noised_as"]))
     return lines
 
 
@@ -59,15 +59,21 @@ def tradeoff_table(result: Mapping[str, Any]) -> RenderableType:
             _told(row["permitted"], ".3f"),
         ]
         table.add_row(row["method"], *cells, *([_told(row["misattribution"], ".1%")] if uploads else []))
+    cohorts = {row["noised_as"] for row in rows} - {None}
     notes = [
         "lowest: the accuracy below which a tenth of the people lie. AUC: how well an attacker tells "
         "training texts from test texts, and clients, by their training texts, from held-out people, going "
         "by the loss less the base's, ± half a 95 % interval. permits: the largest AUC that epsilon allows, "
         "of whole people where people are hidden."
         + (" wrong: uploads attributed to the wrong person." if uploads else ""),
+        *(_simulated(cohort) for cohort in cohorts),
         f"Folder: {result['run']}",
     ]
     return Group(table, *(Text(note) for note in notes))
+
+
+def _simulated(cohort: int) -> str:
+    return f"Simulated: epsilon is that of a federation of {cohort:,} devices in a round."
 
 
 def _seeds(rows: Sequence[Mapping[str, Any]]) -> str:

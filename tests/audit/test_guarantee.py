@@ -44,3 +44,9 @@ def test_noise_on_embeddings_bounds_nothing_here() -> None:
 )
 def test_without_a_guarantee_nothing_is_said(privacy: dict[str, Any] | None) -> None:
     assert permitted(privacy, MembershipSettings()) == (None, [])
+
+
+def test_a_simulated_federations_epsilon_binds_no_run() -> None:
+    found, [why] = permitted({"dp": "user", "noised_as": 12000, **SPENT}, MembershipSettings())
+    assert found is None
+    assert "larger federation" in why
