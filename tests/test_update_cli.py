@@ -158,7 +158,8 @@ def test_json_is_what_the_folder_keeps(run: Run, folders: Any, tmp_path: Path) -
     result = json.loads(out)
     assert status == 0
     assert json.loads((tmp_path / "r" / "updates.json").read_text()) == result
-    assert [row["noise"] for row in result["rows"]] == [None, 0, 0.01, 0.1, 1]  # one person makes no sum
+    noises = [row["noise"] for row in result["rows"]]
+    assert noises == [None, 0, 0.001, 0.003, 0.01, 0.1]  # one person makes no sum
     assert np.isfinite([row["words"]["mean"] for row in result["rows"]]).all()
 
 

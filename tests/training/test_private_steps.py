@@ -65,7 +65,7 @@ def steps_of_opacus(module: nn.Module, losses: Any, plan: Plan, samples: int, se
     """
     assert plan.noise is not None
     hooked = GradSampleModule(module, loss_reduction="sum", strict=False)
-    own = [p for p in hooked.parameters() if p.requires_grad]
+    own = [p for _, p in sorted(hooked.named_parameters()) if p.requires_grad]  # as our noise is drawn
     draw = np.random.default_rng(seed)
     optimizer = DPOptimizer(
         torch.optim.SGD(own, plan.learning_rate, plan.momentum),
