@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 from fedpers.clients import Plain
-from fedpers.dp import Spent, epsilon
+from fedpers.dp import Guard, Spent, bounded, epsilon
+from fedpers.engine import worker
 from fedpers.errors import InputError
 from fedpers.experiments import find
 from fedpers.method import Device, Shared, State, Update
-from fedpers.models import digest, load
+from fedpers.models import Arrays, Trained, digest, load
 from fedpers.report.progress import Reporter
 from fedpers.settings import Settings
 from fedpers.simulation import Outcome, prepare, simulate
 from fedpers.simulation.rehearsal import timetable
 from tests.conftest import small
+from tests.dp.test_guards import norm
 
 SILENT = Reporter(silent=True)
 
@@ -53,6 +55,27 @@ def test_zero_noise_and_an_infinite_bound_give_the_bits_of_the_plain_run(method:
     hidden = run(private(method, dp="user", noise_multiplier=0, dp_clip=math.inf, sampling="fixed"))
     assert digest(hidden.arrays) == digest(plain.arrays)
     assert spent(hidden)["epsilon"] is None
+
+
+@pytest.mark.parametrize("cohort", [1, 4])
+@pytest.mark.parametrize("method", ["user-identifier", "perplm-soft"])
+def test_no_device_ever_sends_more_than_its_bound(
+    method: str, cohort: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, sent = [], []
+
+    def watched(trained: Trained, broadcast: Arrays, guard: Guard) -> tuple[Trained, bool]:
+        found = bounded(trained, broadcast, guard)
+        before.append(norm(trained, broadcast))
+        sent.append(norm(found[0], broadcast))
+        return found
+
+    monkeypatch.setattr(worker, "bounded", watched)
+    settings = private(method, dp="user", noise_multiplier=0.1, dp_clip=0.02)
+    engine = settings.engine.model_copy(update={"cohort_size": cohort})
+    run(settings.model_copy(update={"engine": engine}))
+    assert max(before) > 0.02
+    assert max(sent) <= 0.02
 
 
 def test_coins_that_all_fall_right_are_asking_everybody() -> None:
