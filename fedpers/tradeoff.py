@@ -14,13 +14,12 @@ import numpy as np
 
 from fedpers import runs
 from fedpers.audit import AuditSettings, MembershipSettings, audit_membership, audit_uploads
-from fedpers.clients import AnonymousUpload
 from fedpers.errors import InputError
 from fedpers.experiments import find, own_sections
-from fedpers.method import Method
 from fedpers.recording import run_in
 from fedpers.report.progress import Reporter
 from fedpers.settings import RunSettings, Settings, resolve
+from fedpers.simulation import lay_out, server_of, usual_kind
 
 _TRIALS = "trials"
 _CALIBRATED = "loss, less the base's"
@@ -116,10 +115,11 @@ def trade(
     goes_on = out is not None and (out / _TRIALS).is_dir()
     with nullcontext(out) if goes_on else runs.new_run(out, "epsilons", settings) as folder:
         assert folder is not None
+        kinds = {name: kind_of(settings, name) for name in methods}
         planned = [
-            (_settings(settings, name, epsilon, seed), epsilon, _place(folder, name, epsilon, seed))
+            (_settings(settings, name, kind, epsilon, seed), epsilon, _place(folder, name, epsilon, seed))
             for seed in seeds
-            for name in methods
+            for name, kind in kinds.items()
             for epsilon in epsilons
         ]
         for own, _, place in planned:
@@ -134,20 +134,22 @@ def trade(
                 (folder / _TRIALS).rmdir()
 
 
-def kind_of(method: Method) -> str:
-    """Returns what is hidden where nothing is asked: uploaded embeddings, or else people."""
-    uploads = any(isinstance(p.client, AnonymousUpload) and p.client.tokens for p in method.phases)
-    return "local" if uploads else "user"
+def kind_of(settings: Settings, name: str) -> str:
+    """Returns what a method's runs hide: what is asked for, or else what leaves its devices."""
+    if settings.privacy.dp != "none":
+        return settings.privacy.dp
+    settings = settings.model_copy(update={"run": settings.run.model_copy(update={"method": name})})
+    method, population, spec = lay_out(settings, find(name).build)
+    return usual_kind(method, server_of(settings, population, spec))
 
 
-def _settings(settings: Settings, name: str, epsilon: float, seed: int) -> Settings:
+def _settings(settings: Settings, name: str, kind: str, epsilon: float, seed: int) -> Settings:
     """Returns a trial's settings."""
     settings = settings.model_copy(update={"run": RunSettings(method=name, seed=seed)})
     asked = settings.privacy
     if math.isinf(epsilon):
         terms: dict[str, Any] = {"dp": "none", "delta": None, "noise_cohort": None, "noise_population": None}
     else:
-        kind = asked.dp if asked.dp != "none" else kind_of(find(name).build(settings))
         terms = {"dp": kind, "epsilon": epsilon}
     return settings.model_copy(update={"privacy": asked.model_copy(update=terms)})
 

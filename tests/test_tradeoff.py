@@ -12,7 +12,6 @@ from rich.console import Console
 from fedpers import commands, runs
 from fedpers.audit import MembershipSettings, audit_membership
 from fedpers.errors import InputError
-from fedpers.experiments import find
 from fedpers.report.privacy_tables import tradeoff_table
 from fedpers.report.progress import Reporter
 from fedpers.tradeoff import Trial, kind_of, parse_epsilons, record
@@ -157,15 +156,26 @@ def test_terms_that_no_trial_can_keep_leave_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("method", "kind"),
-    [("conventional", "user"), ("user-identifier", "user"), ("perplm-soft", "user"), ("idfree", "local")],
+    [
+        ("conventional", "user"),
+        ("user-identifier", "user"),
+        ("perplm-soft", "user"),
+        ("idfree", "local"),
+        ("local-only", "sample"),
+        ("oppu", "sample"),
+    ],
 )
 def test_what_is_hidden_where_nothing_is_asked(method: str, kind: str) -> None:
-    assert kind_of(find(method).build(small())) == kind
+    assert kind_of(small(), method) == kind
+    assert kind_of(small(privacy={"dp": "sample"}), method) == "sample"
 
 
 def test_what_is_asked_is_hidden(tmp_path: Path) -> None:
-    [row] = traded(tmp_path / "out", "conventional", "4", privacy={"dp": "sample"})["rows"]
-    assert row["dp"] == "sample"
+    result = traded(tmp_path / "out", "conventional,local-only", "4", privacy={"dp": "sample"})
+    assert [(row["method"], row["dp"]) for row in result["rows"]] == [
+        ("conventional", "sample"),
+        ("local-only", "sample"),
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "8,", "inf,x", "0", "-1", "nan", "2,2.0", "inf,inf"])

@@ -3,7 +3,7 @@
 from fedpers.simulation.desk import Keep
 from fedpers.simulation.guarantee import Guarantee
 from fedpers.simulation.outcome import Outcome, Stage
-from fedpers.simulation.promises import guarantee_of
+from fedpers.simulation.promises import guarantee_of, usual_kind
 from fedpers.simulation.run import simulate, train_centrally
 from fedpers.simulation.setup import Build, Setup, lay_out, matched_epochs, prepare, server_of
 
@@ -21,4 +21,5 @@ __all__ = [
     "server_of",
     "simulate",
     "train_centrally",
+    "usual_kind",
 ]

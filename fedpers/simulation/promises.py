@@ -12,7 +12,7 @@ from fedpers.errors import InputError
 from fedpers.method import Method, Phase, Server
 from fedpers.models import Model
 from fedpers.settings import PrivacySettings, Settings
-from fedpers.simulation.guarantee import Guarantee
+from fedpers.simulation.guarantee import Guarantee, Kind
 from fedpers.simulation.rehearsal import Timetable, timetable
 from fedpers.strategies import Cloud, Partly, Release, Silence, TaskFederation, averages
 
@@ -43,6 +43,21 @@ def guarantee_of(
     delta = _delta(asked, settings, population)
     make = {"user": _of_users, "sample": _of_samples, "local": _of_records}[asked.dp]
     return make(_Case(settings, method, population, server, model, delta))
+
+
+def usual_kind(method: Method, server: Server) -> Kind:
+    """Returns what is hidden of a method where nothing is asked: what leaves its devices, or else the texts.
+
+    Args:
+        method: The method.
+        server: What the servers' halves are made from.
+
+    Raises:
+        InputError: A strategy looks at single updates.
+    """
+    if _uploads(method, server):
+        return "local"
+    return "user" if any(_releases_updates(phase, server) for phase in method.phases) else "sample"
 
 
 @dataclass(frozen=True)
@@ -154,7 +169,7 @@ def _of_users(case: _Case) -> Guarantee:
     if not numbers:
         raise InputError(
             f"--dp user protects updates, and the clients of {case.method.name} send none: use --dp sample"
-            + (" or local" if _uploads(case) else "")
+            + (" or local" if _uploads(case.method, case.server) else "")
         )
     people = len(case.population.clients)
     steps, devices = {}, {}
@@ -199,7 +214,7 @@ def _release(case: _Case, devices: int, noise: float, people: int) -> Release:
 
 def _of_records(case: _Case) -> Guarantee:
     settings, asked = case.settings, case.settings.privacy
-    sent = _uploads(case)
+    sent = _uploads(case.method, case.server)
     if not sent:
         raise InputError(
             f"--dp local protects uploaded embeddings, and {case.method.name} uploads none: use --method "
@@ -275,11 +290,11 @@ def _worst(histories: set[tuple[Spent, ...]], delta: float) -> list[tuple[Spent,
     return by_epsilon[:_LOOKED_AT]
 
 
-def _uploads(case: _Case) -> dict[int, int]:
+def _uploads(method: Method, server: Server) -> dict[int, int]:
     """Returns how many times devices upload each embedding in a phase, by the phase's number."""
     found = {}
-    for number, phase in enumerate(case.phases):
-        strategy = phase.strategy(case.server)
+    for number, phase in enumerate(method.phases):
+        strategy = phase.strategy(server)
         if isinstance(phase.client, AnonymousUpload) and phase.client.tokens and isinstance(strategy, Cloud):
             found[number] = strategy.uploads(phase.rounds)
     return found
