@@ -7,19 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fedpers import audit, comparison, modules, runs, tradeoff, verification
+from fedpers import audit, comparison, lists, modules, runs, tradeoff, verification
 from fedpers.audit import AuditSettings, MembershipSettings, UpdateSettings
 from fedpers.data import open_source
 from fedpers.data.describe import Description
 from fedpers.data.describe import describe as describe_people
 from fedpers.errors import InputError
 from fedpers.experiments import find, oppu, own_sections
-from fedpers.recording import record_run, run_in
+from fedpers.recording import run_in
 from fedpers.report.attribution_plots import draw_frontier
 from fedpers.report.progress import Reporter
 from fedpers.settings import Settings, resolve
-from fedpers.simulation import prepare
-from fedpers.simulation import simulate as run_federated
 from fedpers.study import Layer, cells_of, conduct, find_study, studies
 
 # What changes no result and may be different when a run goes on.
@@ -56,12 +54,13 @@ def compare(
     settings: Settings, methods: str, seeds: str, out: Path | None, report: Reporter
 ) -> dict[str, Any]:
     """Runs several methods central and federated, and fills one folder with all of it."""
-    names = [name.strip() for name in methods.split(",") if name.strip()]
+    names = lists.names(methods)
     builds = {find(name).name: find(name).build for name in names}
     if not builds:
         raise InputError("--methods names no method: give one or more, parted by commas")
-    numbers = _seeds(seeds)
+    numbers = lists.whole_numbers("--seeds", seeds, "0,1,2")
     trials: list[comparison.Trial] = []
+    interrupted = False
     with runs.new_run(out, "compare", settings) as folder:
         try:
             for trial in comparison.run_trials(settings, builds, numbers, report):
@@ -71,8 +70,9 @@ def compare(
         except KeyboardInterrupt:
             if not trials:
                 raise
+            interrupted = True
             report.say("stopped: comparing what was finished")
-        result = {**comparison.record(trials), "run": str(folder)}
+        result = {**comparison.record(trials), "interrupted": interrupted, "run": str(folder)}
         runs.write_result(folder, result)
     return result
 
@@ -81,8 +81,8 @@ def compare_epsilons(
     settings: Settings, methods: str, epsilons: str, seeds: str, out: Path | None, report: Reporter
 ) -> dict[str, Any]:
     """Runs several methods at several epsilons, attacks each run, and fills one folder with all of it."""
-    names = [find(name.strip()).name for name in methods.split(",") if name.strip()]
-    asked, numbers = tradeoff.parse_epsilons(epsilons), _seeds(seeds)
+    names = [find(name).name for name in lists.names(methods)]
+    asked, numbers = tradeoff.parse_epsilons(epsilons), lists.whole_numbers("--seeds", seeds, "0,1,2")
     if not names:
         raise InputError("--methods names no method: give one or more, parted by commas")
     trials, folder, interrupted = [], out, False
@@ -94,7 +94,6 @@ def compare_epsilons(
         if not trials:
             raise
         interrupted = True
-        report.say(f"stopped: the same command with --out {folder} goes on")
     assert folder is not None
     result = {**tradeoff.record(trials), "interrupted": interrupted, "run": str(folder)}
     runs.write_result(folder, result)
@@ -130,7 +129,7 @@ def study(
         raise InputError(f"--jobs {jobs}: give a number of runs, 0 or more (nearest: 0)")
     name, found = find_study(name)
     if seeds is not None:
-        found = found.model_copy(update={"seeds": tuple(_seeds(seeds))})
+        found = found.model_copy(update={"seeds": tuple(lists.whole_numbers("--seeds", seeds, "0,1,2"))})
     result = conduct(name, found, layers, out, jobs, report)
     if result["interrupted"]:
         report.say(f"stopped: the same command with --out {result['run']} goes on")
@@ -144,10 +143,11 @@ def attack_attribution(
     method = find(settings.run.method)
     if method.name != "idfree":
         raise InputError(f"--method {method.name} uploads no records to attribute: use idfree")
+    given.check()
     with runs.new_run(out, method.name, settings) as folder:
-        setup = prepare(settings, method.build, report)
-        outcome = run_federated(setup, report, runs.checkpoints(folder))
-        record_run(setup, outcome, folder)
+        result = run_in(folder, settings, report, resume=False)
+    if result["interrupted"] and not runs.has_crossing(folder):
+        raise KeyboardInterrupt
     return audit.audit_uploads(folder, given, report)
 
 
@@ -159,20 +159,23 @@ def audit_attribution(run: Path, given: AuditSettings, report: Reporter) -> dict
 def sweep_attribution(settings: Settings, sweep: str, out: Path | None, report: Reporter) -> dict[str, Any]:
     """Runs IDfree-PL along a sweep, and fills a folder with the frontier."""
     values = audit.parse_sweep(sweep)
-    points = []
+    points, interrupted = [], False
     with runs.new_run(out, "frontier", settings) as folder:
-        for point in audit.frontier(settings, values, report):
-            points.append(point)
-            wrong = point.attribution.misattribution_rate
-            report.say(
-                f"{values.field} {point.value:g}: accuracy {point.accuracy:.3f}, {wrong:.1%} misattributed"
-            )
-        if not points:  # stopped before there was one
-            raise KeyboardInterrupt
+        try:
+            for point in audit.frontier(settings, values, report):
+                points.append(point)
+                wrong = f"{point.attribution.misattribution_rate:.1%} misattributed"
+                report.say(f"{values.field} {point.value:g}: accuracy {point.accuracy:.3f}, {wrong}")
+        except KeyboardInterrupt:
+            if not points:
+                raise
+            interrupted = True
+            report.say("stopped: drawing the points that were finished")
         most = max(point.gain for point in points)
         result: dict[str, Any] = {
             "field": values.field,
             "sweep": [{**asdict(point), "kept": point.gain / most if most > 0 else None} for point in points],
+            "interrupted": interrupted,
             "run": str(folder),
         }
         result["files"] = [str(path) for path in draw_frontier(result, folder)]
@@ -190,7 +193,7 @@ def attack_update(run: Path, given: UpdateSettings, report: Reporter) -> dict[st
 def attack_membership(run: Path, given: MembershipSettings, report: Reporter) -> dict[str, Any]:
     """Asks whether texts or people were in the training of a finished run, and records it in its folder."""
     result = audit.audit_membership(run, given, report)
-    runs.write_result(run, result, "membership")
+    runs.write_result(run, result, given.record)
     return result
 
 
@@ -239,12 +242,3 @@ def describe(settings: Settings) -> Description:
     """Looks at a source without training anything."""
     people, notes = open_source(settings.data, settings.synthetic, settings.run.seed)
     return describe_people(people, notes)
-
-
-def _seeds(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
-        raise InputError(
-            f"--seeds {text!r}: give different whole numbers from 0, parted by commas, as in 0,1,2"
-        )
-    return [int(part) for part in parts]

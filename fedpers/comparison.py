@@ -84,24 +84,29 @@ def run_trials(
     """Runs every method federated, then central with as many training samples, for every seed.
 
     Yields:
-        Each trial as it ends; an interrupted one is the last.
+        Each trial that came to its end.
+
+    Raises:
+        KeyboardInterrupt: Somebody stopped one, which is left out.
     """
     for seed in seeds:
         for name, build in builds.items():
             report.say(f"{name}, seed {seed}")
             run = RunSettings(method=name, seed=seed)
             setup = prepare(settings.model_copy(update={"run": run}), build, report)
-            federated = simulate(setup, report)
+            federated = _ended(simulate(setup, report))
             yield Trial(name, "federated", seed, federated)
-            if federated.interrupted:
-                return
             if not setup.method.has_central:
                 continue
             epochs = settings.central.central_epochs or matched_epochs(setup, federated.samples)
-            central = train_centrally(setup, epochs, report)
-            yield Trial(name, "central", seed, central)
-            if central.interrupted:
-                return
+            yield Trial(name, "central", seed, _ended(train_centrally(setup, epochs, report)))
+
+
+def _ended(outcome: Outcome) -> Outcome:
+    """Returns what came to its end."""
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    return outcome
 
 
 def cells(trials: Sequence[Trial]) -> list[Cell]:
@@ -136,7 +141,6 @@ def record(trials: Sequence[Trial]) -> dict[str, Any]:
         "differences": [asdict(difference) for difference in differences(trials)],
         "ceiling_without_person": float(np.mean([b.without_person for b in bounds])) if bounds else None,
         "ceiling_with_person": float(np.mean([b.with_person for b in bounds])) if bounds else None,
-        "interrupted": any(trial.outcome.interrupted for trial in trials),
         "trials": [
             {
                 "method": trial.method,

@@ -2,6 +2,10 @@
 
 `server_app` and `client_app` are named in pyproject.toml. Their settings come from the run config's
 `settings`, a text in TOML such as `data.clients = 4`; `out` names the folder for the final model.
+
+Noise and draws come from the run's seed, as in a simulation, so that both give the same weights. Every node
+has that seed and could take the noise away again: a deployment that is to protect anybody needs draws of its
+own.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ from fedpers.engine import (
 from fedpers.errors import FedpersError, InputError
 from fedpers.evaluation import Scores
 from fedpers.experiments import find, own_sections
-from fedpers.method import State, Update
+from fedpers.method import WITHIN, State, Update
 from fedpers.models import Arrays, load
 from fedpers.records import pack
 from fedpers.report.progress import Reporter
@@ -41,6 +45,10 @@ from fedpers.settings import resolve
 from fedpers.simulation import Setup, guarantee_of, lay_out, prepare, server_of
 
 _STATE = "personal-state"
+_KNOWN_SEED = (
+    "every node has the run's seed, from which the noise is drawn: this is a simulation of privacy, which "
+    "protects nobody here"
+)
 
 server_app = ServerApp()
 client_app = ClientApp()
@@ -53,7 +61,11 @@ def serve(grid: Grid, context: Context) -> None:
     method = find(settings.run.method)
     out = context.run_config.get("out")
     with runs.new_run(Path(str(out)) if out else None, method.name, settings) as folder:
-        _run_phases(grid, prepare(settings, method.build, Reporter()), folder)
+        report = Reporter()
+        setup = prepare(settings, method.build, report)
+        if setup.guarantee is not None:
+            report.say(_KNOWN_SEED)
+        _run_phases(grid, setup, folder)
 
 
 def _run_phases(grid: Grid, setup: Setup, folder: Path) -> None:
@@ -68,8 +80,11 @@ def _run_phases(grid: Grid, setup: Setup, folder: Path) -> None:
         if phase.anew:
             arrays = to_record(setup.base)
         config = ConfigRecord({"phase": number})
+        rounds = setup.guarantee.rounds[number] if setup.guarantee else phase.rounds
+        if not rounds:  # a budget of privacy is spent
+            continue
         strategy = setup.strategy(number)
-        result = strategy.start(grid, arrays, phase.rounds, train_config=config, evaluate_config=config)
+        result = strategy.start(grid, arrays, rounds, train_config=config, evaluate_config=config)
         if not result.arrays:
             raise FedpersError(f"{phase.name}: no device sent an update; Flower's log says why")
         arrays = result.arrays
@@ -85,13 +100,15 @@ def train(message: Message, context: Context) -> Message:
         return Message(RecordDict(), reply_to=message)
     [upload] = work.uploads
     if isinstance(upload, Update):
-        return reply(message, upload, _arrays(message))
+        return reply(message, upload, _arrays(message), _told(context))
     return Message(pack(upload), reply_to=message)
 
 
 @client_app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    """Scores the broadcast on the person's validation texts."""
+    """Scores the broadcast on the person's validation texts; under differential privacy it tells nothing."""
+    if _told(context) is not None:
+        return Message(RecordDict({"metrics": MetricRecord({"num-examples": 1})}), reply_to=message)
     scores = _do("predict", message, context)
     assert isinstance(scores, Scores)
     metrics = MetricRecord({"num-examples": int(scores.total.sum()), "accuracy": scores.accuracy})
@@ -147,6 +164,14 @@ def _do(task: str, message: Message, context: Context) -> object:
     if partition >= len(persons):
         raise InputError(f"node {partition} stands for nobody: set data.clients to the number of nodes")
     return worker.at(ContextStates(context)).do(order, [persons[partition]])
+
+
+def _told(context: Context) -> tuple[str, ...] | None:
+    """Returns the numbers that may leave a node beside its update; None, which is all, without privacy."""
+    privacy = resolve([_given(context)], own_sections()).privacy
+    if privacy.dp == "none":
+        return None
+    return (WITHIN,) if privacy.clipping == "adaptive" else ()
 
 
 def _arrays(message: Message) -> Arrays:

@@ -173,7 +173,8 @@ class Client(Protocol):
     """A method's half on the device; pure functions, no loaded model inside.
 
     A client that can show a text of a person in the training examples of others, as context or retrieved, has
-    a property `repeats_texts` that is true; see the function of this name.
+    a property `repeats_texts` that is true, and one that reads texts of other people `shows_others`; see the
+    functions of these names.
     """
 
     def enrol(self, model: Model, population: Population, seed: int) -> Enrolment:
@@ -204,6 +205,14 @@ def repeats_texts(client: Client, population: Population) -> bool:
     where every beginning of a text is an example, and where a client reads a text with others beside it.
     """
     return population.answer == "next-word" or bool(getattr(client, "repeats_texts", False))
+
+
+def shows_others(client: Client) -> bool:
+    """Tells whether a client reads a person's texts in the training examples of other people.
+
+    Then what one person's texts can change is not on one device, and no noise that is counted there hides it.
+    """
+    return bool(getattr(client, "shows_others", False))
 
 
 @runtime_checkable

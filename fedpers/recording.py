@@ -23,8 +23,21 @@ from fedpers.simulation import simulate as run_federated
 _STATES = "states"  # where people's states are while a run goes on that keeps them
 
 
-def run_in(folder: Path, settings: Settings, report: Reporter, *, resume: bool) -> dict[str, Any]:
-    """Runs a method in a run's folder, or goes on with it there, and fills the folder."""
+def run_in(
+    folder: Path, settings: Settings, report: Reporter, *, resume: bool, partly: bool = True
+) -> dict[str, Any]:
+    """Runs a method in a run's folder, or goes on with it there, and fills the folder.
+
+    Args:
+        folder: The run's folder.
+        settings: All settings.
+        report: Where progress goes.
+        resume: Whether it goes on from the checkpoint that is there.
+        partly: Whether what was done is recorded when somebody stops it.
+
+    Raises:
+        KeyboardInterrupt: Somebody stopped it, and that is not to be recorded; its checkpoint stays.
+    """
     build = find(settings.run.method).build
     states = folder / _STATES
     if build(settings).owned and settings.engine.state_folder is None and settings.engine.ray_address is None:
@@ -40,7 +53,9 @@ def run_in(folder: Path, settings: Settings, report: Reporter, *, resume: bool) 
         modules=_states_kept(setup, folder),
         keep=_rounds_kept(settings, folder),
     )
-    result = record_run(setup, outcome, folder)
+    if outcome.interrupted and not partly:
+        raise KeyboardInterrupt
+    result = _record_run(setup, outcome, folder)
     shutil.rmtree(states, ignore_errors=True)
     return result
 
@@ -63,7 +78,7 @@ def _rounds_kept(settings: Settings, folder: Path) -> Keep | None:
     return keep if every else None
 
 
-def record_run(setup: Setup, outcome: Outcome, folder: Path) -> dict[str, Any]:
+def _record_run(setup: Setup, outcome: Outcome, folder: Path) -> dict[str, Any]:
     """Fills the folder of a run that has come to its end, and returns its record."""
     result = _simulation_record(setup, outcome, folder)
     runs.write_history(folder, outcome.history)

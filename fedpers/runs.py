@@ -12,7 +12,7 @@ updates.json      what `fedpers attack update` printed
 If it was asked for also:
 rounds/           the aggregate of every so many rounds
 personal/         everyone's personal state, to be attacked
-membership.json   what `fedpers attack membership` printed
+membership-*.json what `fedpers attack membership` printed, of texts or people and by what is seen
 membership/       the shadow runs of that
 
 Of a method whose people keep what is theirs also:
@@ -44,12 +44,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from fedpers.data import People
 from fedpers.engine import files_of
 from fedpers.errors import InputError, StoppedError
 from fedpers.evaluation import Scores
+from fedpers.files import save_whole, write_whole
 from fedpers.models import Arrays, ModelSpec, detach, insert, load
 from fedpers.records import Crossing, Records
 from fedpers.settings import Settings
@@ -138,7 +139,7 @@ def reopen(folder: Path) -> tuple[dict[str, Any], list[str]]:
 def write_history(folder: Path, history: list[dict[str, float]], suffix: str = "") -> None:
     """Records the metrics of each round or epoch, a line each; a suffix tells several runs apart."""
     lines = [json.dumps(record) for record in history]
-    (folder / f"metrics{suffix}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_whole(folder / f"metrics{suffix}.jsonl", "\n".join(lines) + "\n")
 
 
 def write_people(
@@ -171,8 +172,8 @@ def write_model(folder: Path, spec: ModelSpec, arrays: Arrays) -> None:
     detach(model.module)
     model.module.save_pretrained(folder)
     plain = {name for name, _ in model.module.named_parameters()}
-    if added := {name: np.ascontiguousarray(a) for name, a in arrays.items() if name not in plain}:
-        save_file(added, folder / _ADDITIONS)
+    if added := {name: array for name, array in arrays.items() if name not in plain}:
+        save_whole(folder / _ADDITIONS, added)
     model.tokenizer.save_pretrained(folder)
 
 
@@ -185,7 +186,7 @@ def read_model(folder: Path) -> Arrays:
 def write_stages(folder: Path, stages: Mapping[str, Arrays]) -> None:
     """Records the parameters that phases ended with, by the phase's name."""
     flat = {f"{stage}/{name}": array for stage, arrays in stages.items() for name, array in arrays.items()}
-    save_file({path: np.ascontiguousarray(array) for path, array in flat.items()}, folder / _STAGES)
+    save_whole(folder / _STAGES, flat)
 
 
 def read_stages(folder: Path) -> dict[str, Arrays]:
@@ -200,10 +201,7 @@ def read_stages(folder: Path) -> dict[str, Arrays]:
 def write_round(folder: Path, phase: int, number: int, arrays: Arrays) -> None:
     """Keeps a round's aggregate."""
     (folder / _ROUNDS).mkdir(exist_ok=True)
-    path = folder / _ROUNDS / f"{phase:02d}-{number:06d}.safetensors"
-    unfinished = path.with_suffix(".unfinished")
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, unfinished)
-    unfinished.replace(path)
+    save_whole(folder / _ROUNDS / f"{phase:02d}-{number:06d}.safetensors", arrays)
 
 
 def round_files(folder: Path) -> list[Path]:
@@ -233,8 +231,8 @@ def write_crossing(folder: Path, crossing: Crossing) -> None:
         f"theta/{name}": np.stack([crossing.states[person][name] for person in persons.tolist()])
         for name in next(iter(crossing.states.values()), {})
     }
-    save_file({k: np.ascontiguousarray(a) for k, a in crossing.records.arrays().items()}, folder / _RECEIVED)
-    save_file({"senders": crossing.senders, "persons": persons, **theta}, folder / _PRIVATE)
+    save_whole(folder / _RECEIVED, crossing.records.arrays())
+    save_whole(folder / _PRIVATE, {"senders": crossing.senders, "persons": persons, **theta})
 
 
 def read_crossing(folder: Path) -> Crossing:
@@ -245,7 +243,7 @@ def read_crossing(folder: Path) -> Crossing:
     """
     if not (folder / _RESULT).exists():
         raise InputError(f"{folder} holds no finished run: give the folder that `fedpers simulate` printed")
-    if not (folder / _RECEIVED).exists():
+    if not has_crossing(folder):
         raise InputError(
             f"the run in {folder} uploaded no records with user embeddings, so there is nothing to "
             "attribute: run `fedpers simulate --method idfree`"
@@ -267,13 +265,18 @@ def settings_of(folder: Path) -> dict[str, Any]:
     return {**settings.pop("own"), **settings}
 
 
-def result_of(folder: Path) -> dict[str, Any]:
-    """Returns what the command printed that made a run.
+def has_crossing(folder: Path) -> bool:
+    """Tells whether user embeddings crossed the border in a run."""
+    return (folder / _RECEIVED).exists()
+
+
+def result_of(folder: Path, name: str = "result") -> dict[str, Any]:
+    """Returns what a command printed that made a run, or that attacked it.
 
     Raises:
-        InputError: There is no run, or it has not come to its end.
+        InputError: There is no such run, or it has not come to its end.
     """
-    return _read_json(folder, _RESULT, "finished run")
+    return _read_json(folder, f"{name}.json", "finished run")
 
 
 def write_result(folder: Path, result: Mapping[str, Any], name: str = "result") -> None:
@@ -316,4 +319,4 @@ def _read_json(folder: Path, name: str, what: str) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(content, indent=2) + "\n")

@@ -12,17 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from fedpers import runs
+from fedpers import lists, runs
 from fedpers.audit import AuditSettings, MembershipSettings, audit_membership, audit_uploads
 from fedpers.errors import InputError
 from fedpers.experiments import find, own_sections
 from fedpers.recording import run_in
 from fedpers.report.progress import Reporter
 from fedpers.settings import RunSettings, Settings, resolve
-from fedpers.simulation import lay_out, server_of, usual_kind
+from fedpers.simulation import check_terms, lay_out, server_of, usual_kind
 
 _TRIALS = "trials"
 _CALIBRATED = "loss, less the base's"
+# What a run without privacy is not to be told.
+_OF_PRIVACY = ("delta", "epsilon_budget", "noise_cohort", "noise_population")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Trial:
         text: AUC by which training texts are told from test texts, with its 95 % interval.
         person: The same of clients and held-out people, whose training texts the attacker has; None where
             nobody was held out.
-        permitted: The largest AUC that epsilon permits of both; None where it bounds neither.
+        permitted: The largest AUC that epsilon permits, of people if it bounds that; None where it bounds no
+            attack.
         misattribution: Share of uploads attributed to the wrong person by who knows all; None without.
     """
 
@@ -68,11 +71,7 @@ def parse_epsilons(text: str) -> list[float]:
     [inf, 8.0, 0.5]
     """
     found: list[float] = []
-    for part in (part.strip() for part in text.split(",")):
-        try:
-            value = float(part)
-        except ValueError:
-            value = math.nan
+    for part, value in lists.numbers(text):
         if not value > 0 or value in found:
             raise InputError(
                 f"--epsilons {text!r}: {part or 'nothing'!r} is no epsilon; give different numbers above 0, "
@@ -123,12 +122,16 @@ def trade(
             for epsilon in epsilons
         ]
         for own, _, place in planned:
+            _check(own)
             _check_same(own, place)
         try:
             for number, (own, epsilon, place) in enumerate(planned, start=1):
                 run = own.run
                 report.say(f"{number}/{len(planned)}: {run.method}, epsilon {epsilon:g}, seed {run.seed}")
                 yield folder, _trial(own, epsilon, place, report)
+        except KeyboardInterrupt:
+            report.say(f"stopped: the same command with --out {folder} goes on")
+            raise
         finally:
             with suppress(OSError):  # it stays unless the first of all trials left nothing
                 (folder / _TRIALS).rmdir()
@@ -148,7 +151,7 @@ def _settings(settings: Settings, name: str, kind: str, epsilon: float, seed: in
     settings = settings.model_copy(update={"run": RunSettings(method=name, seed=seed)})
     asked = settings.privacy
     if math.isinf(epsilon):
-        terms: dict[str, Any] = {"dp": "none", "delta": None, "noise_cohort": None, "noise_population": None}
+        terms: dict[str, Any] = {"dp": "none", **dict.fromkeys(_OF_PRIVACY)}
     else:
         terms = {"dp": kind, "epsilon": epsilon}
     return settings.model_copy(update={"privacy": asked.model_copy(update=terms)})
@@ -156,6 +159,14 @@ def _settings(settings: Settings, name: str, kind: str, epsilon: float, seed: in
 
 def _place(folder: Path, name: str, epsilon: float, seed: int) -> Path:
     return folder / _TRIALS / f"{name}-{epsilon:g}-seed-{seed}"
+
+
+def _check(settings: Settings) -> None:
+    """Raises InputError if a trial's terms contradict each other."""
+    try:
+        check_terms(settings.privacy)
+    except InputError as error:
+        raise InputError(f"{settings.run.method}: {error}") from None
 
 
 def _check_same(settings: Settings, place: Path) -> None:
@@ -172,41 +183,33 @@ def _trial(settings: Settings, asked: float, place: Path, report: Reporter) -> T
     record = _finished(place)
     if record is None:
         if runs.checkpoints(place).exists():
-            record = run_in(place, settings, report, resume=True)
+            record = run_in(place, settings, report, resume=True, partly=False)
         else:
             shutil.rmtree(place, ignore_errors=True)
             with runs.new_run(place, settings.run.method, settings):
-                record = run_in(place, settings, report, resume=False)
-        if record["interrupted"]:
-            raise KeyboardInterrupt
+                record = run_in(place, settings, report, resume=False, partly=False)
     return _attacked(place, settings, record, asked, report)
 
 
 def _finished(place: Path) -> dict[str, Any] | None:
     """Returns the record of the run in a place, None if none came to its end there."""
-    try:
-        record = runs.result_of(place)
-    except InputError:
-        return None
-    return None if record["interrupted"] else record
+    with suppress(InputError):
+        return runs.result_of(place)
+    return None
 
 
 def _attacked(
     place: Path, settings: Settings, record: Mapping[str, Any], asked: float, report: Reporter
 ) -> Trial:
     spent = record["privacy"] or {}
-    silent = Reporter(silent=True)
-    text = audit_membership(place, MembershipSettings(), silent)
-    runs.write_result(place, text, "membership")
-    person = None
+    text, person = _membership(place, MembershipSettings()), None
     if record["unseen_accuracy"] is not None:
-        person = audit_membership(place, MembershipSettings(of="person", known="train"), silent)
-        runs.write_result(place, person, "membership-of-people")
+        person = _membership(place, MembershipSettings(of="person", known="train"))
     wrong = None
-    if (place / "received.safetensors").exists():
-        rows = audit_uploads(place, AuditSettings(blind=0, labelled=0, reads_text=False), silent)["rows"]
-        wrong = rows[0]["misattribution_rate"]
-    bound = text["permitted"] or (person or {}).get("permitted")
+    if runs.has_crossing(place):
+        given = AuditSettings(blind=0, labelled=0, reads_text=False)
+        wrong = audit_uploads(place, given, Reporter(silent=True))["rows"][0]["misattribution_rate"]
+    bound = (person or {}).get("permitted") or text["permitted"]
     trial = Trial(
         settings.run.method,
         asked,
@@ -224,6 +227,15 @@ def _attacked(
     )
     report.say(f"accuracy {trial.accuracy:.3f}, AUC of texts {trial.text[0]:.3f}")
     return trial
+
+
+def _membership(place: Path, given: MembershipSettings) -> dict[str, Any]:
+    """Returns what an attack on a trial's membership found, which it may have found before."""
+    with suppress(InputError):
+        return runs.result_of(place, given.record)
+    found = audit_membership(place, given, Reporter(silent=True))
+    runs.write_result(place, found, given.record)
+    return found
 
 
 def _auc(attacked: Mapping[str, Any]) -> tuple[float, float, float]:

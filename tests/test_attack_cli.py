@@ -1,11 +1,16 @@
 """`fedpers attack attribution` as a person uses it: on a run, without one, along a sweep, and in error."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
 
+from fedpers import audit, runs
+from fedpers.audit import Point, Sweep, frontier
+from fedpers.report.progress import Reporter
+from fedpers.settings import Settings
 from tests.conftest import Run
 
 QUICK = tuple(
@@ -57,9 +62,35 @@ def test_a_sweep_prints_a_point_a_value_and_draws_them(run: Run, tmp_path: Path)
     }
 
 
+def test_a_sweep_that_somebody_stops_keeps_its_points_with_status_1(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(settings: Settings, sweep: Sweep, report: Reporter) -> Iterator[Point]:
+        yield next(frontier(settings, sweep, report))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(audit, "frontier", stopped)
+    status, _, err = run("attack", "attribution", "--sweep", "noise=0.01,5", "--out", "f", *QUICK)
+    result = json.loads((tmp_path / "f" / "result.json").read_text())
+    assert (status, result["interrupted"], len(result["sweep"])) == (1, True, 1)
+    assert "stopped: drawing the points that were finished" in err
+
+
+def test_the_run_that_is_made_keeps_what_it_is_asked_to(run: Run, tmp_path: Path) -> None:
+    given = ("--set", "engine.keep_rounds=1", "--labelled", "0", "--blind", "0", "--out", "here")
+    assert run("attack", "attribution", *given, *QUICK)[0] == 0
+    assert runs.round_files(tmp_path / "here")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ("--linked two", "give whole numbers from 1"),
+        ("--leak-count", "--leak-count needs --leak-time"),
+        (
+            "--sweep noise=1,2 --leak-time",
+            "has one attacker, who knows every distribution: leave --leak-time out",
+        ),
         ("nowhere", "holds no finished run"),
         ("--method conventional", "No such option"),
         ("--sweep noise=0", "--noise '0': input should be greater than 0"),

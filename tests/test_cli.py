@@ -1,10 +1,14 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from fedpers import comparison
+from fedpers.report.progress import Reporter
+from fedpers.simulation import Outcome, Setup, simulate
 from tests.conftest import Run
 
 QUICK = tuple(
@@ -81,6 +85,24 @@ def test_compare_has_a_cell_for_each_method_and_setting(run: Run) -> None:
     for cell in cells.values():
         assert cell["low"] <= cell["accuracy"] <= cell["high"]
         assert cell["seeds"] == [0, 1]
+
+
+def test_compare_leaves_out_what_somebody_stopped_and_ends_with_status_1(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: list[Outcome] = []
+
+    def stopped(setup: Setup, report: Reporter) -> Outcome:
+        outcomes.append(simulate(setup, report))
+        return replace(outcomes[-1], interrupted=len(outcomes) == 3)
+
+    monkeypatch.setattr(comparison, "simulate", stopped)
+    status, out, err = run("compare", "--json", "--seeds", "0,1", *QUICK)
+    result = json.loads(out)
+    assert (status, result["interrupted"]) == (1, True)
+    assert len(outcomes) == 3
+    assert {tuple(cell["seeds"]) for cell in result["cells"]} == {(0,)}
+    assert "stopped: comparing what was finished" in err
 
 
 def test_compare_goes_through_as_many_samples_centrally_as_federated(run: Run) -> None:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fedpers"
 # Each part may import those in the rows above its own; parts in one row never import each other.
 ORDER = (
     ("errors",),
-    ("seeds", "settings"),
+    ("files", "lists", "seeds", "settings"),
     ("data",),
     ("prompting",),
     ("models",),

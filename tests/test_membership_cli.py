@@ -34,7 +34,15 @@ def test_a_run_is_attacked_from_its_folder_and_the_record_stays_there(run: Run, 
     assert all(row["low"] <= row["auc"] <= row["high"] for row in result["rows"])
     assert (result["permitted"], result["interrupted"]) == (None, False)
     assert "loss: AUC" in err
-    assert json.loads((tmp_path / "here" / "membership.json").read_text()) == result
+    assert json.loads((tmp_path / "here" / "membership-text-model.json").read_text()) == result
+
+
+def test_another_attack_leaves_the_record_of_the_first(run: Run, tmp_path: Path) -> None:
+    simulated(run)
+    for further in ((), ("--of", "person"), ("--of", "person", "--known", "train")):
+        assert run("attack", "membership", "here", *further)[0] == 0
+    names = sorted(path.stem for path in (tmp_path / "here").glob("membership*.json"))
+    assert names == ["membership-person-test-model", "membership-person-train-model", "membership-text-model"]
 
 
 def test_a_person_reads_a_table_of_80_columns(run: Run) -> None:
@@ -50,7 +58,7 @@ def test_a_person_reads_a_table_of_80_columns(run: Run) -> None:
 def test_what_the_runs_privacy_permits_stands_below(run: Run, tmp_path: Path) -> None:
     simulated(run)
     record: dict[str, Any] = runs.result_of(tmp_path / "here")
-    privacy = {"dp": "user", "epsilon": 2.0, "delta": 1e-5}
+    privacy = {"dp": "user", "unit": "person", "texts_leave": False, "epsilon": 2.0, "delta": 1e-5}
     runs.write_result(tmp_path / "here", {**record, "privacy": privacy})
     _, out, _ = run("attack", "membership", "here")
     assert "at most, by user-level privacy" in out

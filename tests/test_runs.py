@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from fedpers.errors import InputError
-from fedpers.runs import new_run
+from fedpers.runs import new_run, reopen, result_of, write_result
 from tests.conftest import small
 
 
@@ -25,3 +25,22 @@ def test_a_part_of_a_run_is_kept_with_its_settings(tmp_path: Path) -> None:
         fail_after_a_part(tmp_path / "run")
     names = {file.name for file in (tmp_path / "run").iterdir()}
     assert names == {"metrics.jsonl", "settings.json", "versions.json"}
+
+
+def test_a_result_whose_writing_is_cut_off_leaves_the_run_to_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with new_run(tmp_path / "run", "any", small()) as folder:
+        pass
+
+    def write_half(path: Path, text: str, **given: str) -> int:
+        path.write_bytes(text.encode()[: len(text) // 2])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", write_half)
+        with pytest.raises(OSError, match="No space left"):
+            write_result(folder, {"accuracy": 0.5})
+    assert reopen(folder)[1] == []
+    write_result(folder, {"accuracy": 0.5})
+    assert result_of(folder) == {"accuracy": 0.5}

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fedpers import commands, runs
+from fedpers import commands, runs, tradeoff
 from fedpers.audit import MembershipSettings, audit_membership
+from fedpers.clients import Plain
 from fedpers.errors import InputError
+from fedpers.method import Device, Shared
 from fedpers.report.privacy_tables import tradeoff_table
 from fedpers.report.progress import Reporter
 from fedpers.tradeoff import Trial, kind_of, parse_epsilons, record
@@ -140,6 +143,61 @@ def test_a_trial_that_was_cut_off_goes_on_to_the_same_end(
     [place] = (tmp_path / "out" / "trials").iterdir()
     assert runs.checkpoints(place).exists()
     assert traded(tmp_path / "out", "conventional", "1", **own)["rows"] == at_once["rows"]
+
+
+def test_a_trial_that_somebody_stopped_goes_on_from_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own: dict[str, Any] = {"federation": {"rounds": 6, "eval_every": 6}, "engine": {"checkpoint_every": 2}}
+    at_once = traded(tmp_path / "once", "conventional", "1", **own)
+    actual, rounds, told = Plain.train, list[int](), list[str]()
+
+    def watched(client: Plain, shared: Shared, cohort: Sequence[Device]) -> Any:
+        if shared.round == 6 and 6 not in rounds:
+            rounds.append(6)
+            raise KeyboardInterrupt
+        rounds.append(shared.round)
+        return actual(client, shared, cohort)
+
+    report = Reporter(silent=True)
+    monkeypatch.setattr(report, "say", told.append)
+    monkeypatch.setattr(Plain, "train", watched)
+    with pytest.raises(KeyboardInterrupt):
+        traded(tmp_path / "out", "conventional", "1", report, **own)
+    assert told[-1] == f"stopped: the same command with --out {tmp_path / 'out'} goes on"
+    rounds[:] = [6]
+    assert traded(tmp_path / "out", "conventional", "1", **own)["rows"] == at_once["rows"]
+    assert min(rounds) == 5
+
+
+def test_an_attack_on_a_trial_is_not_done_again(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("attacked again")
+
+    before = runs.result_of(both)["rows"]
+    monkeypatch.setattr(tradeoff, "audit_membership", never)
+    assert traded(both, "conventional,idfree")["rows"] == before
+
+
+def test_a_run_without_privacy_has_no_budget(tmp_path: Path) -> None:
+    rows = traded(tmp_path / "out", "conventional", "8,inf", privacy={"epsilon_budget": 7.0})["rows"]
+    assert rows[0]["epsilon"] <= 7
+    assert rows[1]["epsilon"] is None
+
+
+@pytest.mark.parametrize("terms", [{"noise_cohort": 1000}, {"clipping": "adaptive"}])
+def test_terms_that_one_of_the_methods_cannot_keep_are_refused_before_any_run(
+    terms: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"^idfree: .* it needs --dp user"):
+        traded(tmp_path / "out", "conventional,idfree", "8", privacy=terms)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_method_whose_texts_leave_hides_nothing_by_itself(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="on-device uploads its texts as they are, which no noise hides"):
+        traded(tmp_path / "out", "on-device", "8")
+    assert not (tmp_path / "out").exists()
 
 
 def test_noise_besides_epsilons_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

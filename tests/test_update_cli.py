@@ -163,6 +163,27 @@ def test_json_is_what_the_folder_keeps(run: Run, folders: Any, tmp_path: Path) -
     assert np.isfinite([row["words"]["mean"] for row in result["rows"]]).all()
 
 
+def test_people_of_whom_the_tokenizer_knows_no_word_are_counted_and_left_out(
+    run: Run, tmp_path: Path
+) -> None:
+    # Six of twelve people write a sign of their own; the vocabulary has those of public people, four at most.
+    rows = [json.loads(line) for line in people_who_like_one_fruit(tmp_path).read_text().splitlines()]
+    for row in rows:
+        if (number := int(row["user_id"][1:])) < 6:
+            row["text"] = chr(0x2600 + number)
+    (tmp_path / "signs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = {"data": str(tmp_path / "signs.jsonl"), "clients": 8, "public_people": 4, "held_out_people": 0}
+    method = {"method": "user-embeddings"}
+    commands.simulate(small(data=data, run=method, federation={"rounds": 1}), tmp_path / "r", SILENT)
+    status, out, _ = run("attack", "update", "r", "--cohort", "3", "--noise", "0", "--json")
+    result = json.loads(out)
+    assert status == 0
+    assert 2 <= result["wordless"] < 8
+    assert {means(result["rows"][0])[name] for name in ("recall", "words", "tokens")} == {1.0}
+    _, out, _ = run("attack", "update", "r", "--noise", "0")
+    assert f"{result['wordless']} of these people wrote no word that the tokenizer knows" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from fedpers.audit.settings import AuditSettings
 from fedpers.data import Ints, Population
-from fedpers.errors import InputError
+from fedpers.dp import Guard
+from fedpers.experiments.idfree import Own, family_of
 from fedpers.models import Family
-from fedpers.models.families import Doubles
+from fedpers.models.families import Density, Doubles
 from fedpers.privacy import (
     Groups,
+    Noised,
     Row,
     Uploads,
     attribute,
@@ -28,9 +31,24 @@ from fedpers.privacy import (
 )
 from fedpers.records import Crossing
 from fedpers.seeds import stream
+from fedpers.settings import Settings
 
 _LINKED = (1, 2, 5, 10, 50)
 _LABELLED = 5
+
+
+def density_of(settings: Settings, privacy: Mapping[str, Any] | None) -> Density:
+    """Returns what attackers know of uploads: the family, or what is left of it where they were noised.
+
+    Args:
+        settings: The run's.
+        privacy: What its record says of its privacy, if anything.
+    """
+    family, terms = family_of(settings.of(Own, "idfree")), settings.privacy
+    if terms.dp != "local":
+        return family
+    assert privacy is not None
+    return Noised(family, Guard(terms.bound, noise_multiplier=privacy["noise_multiplier"]))
 
 
 def completed(crossing: Crossing, clients: Ints, family: Family) -> Crossing:
@@ -60,7 +78,7 @@ def material(crossing: Crossing, clients: Ints) -> tuple[Uploads, dict[str, Doub
 
 def attack(
     settings: AuditSettings,
-    family: Family,
+    density: Density,
     crossing: Crossing,
     population: Population,
 ) -> Iterator[Row]:
@@ -68,7 +86,7 @@ def attack(
 
     Args:
         settings: Which attackers, and what they are given.
-        family: The family of the distributions.
+        density: What is known of uploads, from `density_of`.
         crossing: What crossed the border and what did not.
         population: The people; attackers who read text have everyone's validation texts.
 
@@ -77,10 +95,12 @@ def attack(
     """
     uploads, theta = material(crossing, population.clients)
     draw = stream(population.seed, "attribution")
-    yield from known_rows(family, theta, uploads, linked_sizes(settings, uploads), draw)
-    yield from _with_side_channels(settings, family, theta, uploads, draw)
+    senders = np.bincount(uploads.senders)
+    sizes = settings.sizes() or [size for size in _LINKED if size <= senders.max()]
+    yield from known_rows(density, theta, uploads, sizes, draw)
+    yield from _with_side_channels(settings, density, theta, uploads, draw)
     if settings.reads_text:
-        yield from _reading(family, theta, uploads, population, draw)
+        yield from _reading(density, theta, uploads, population, draw)
     uploads = _renumbered(uploads)
     least = int(np.bincount(uploads.senders).min())
     labelled = min(_LABELLED, least - 1) if settings.labelled is None else settings.labelled
@@ -95,23 +115,9 @@ def _renumbered(uploads: Uploads) -> Uploads:
     return replace(uploads, senders=np.unique(uploads.senders, return_inverse=True)[1])
 
 
-def linked_sizes(settings: AuditSettings, uploads: Uploads) -> list[int]:
-    """Returns how many uploads are to be known as one person's, each in turn.
-
-    Raises:
-        InputError: They are no whole numbers from 1.
-    """
-    if settings.linked is None:
-        return [size for size in _LINKED if size <= np.bincount(uploads.senders).max()]
-    parts = [part.strip() for part in settings.linked.split(",")]
-    if not all(part.isdecimal() and int(part) for part in parts):
-        raise InputError(f"--linked {settings.linked!r}: give whole numbers from 1, parted by commas: 1,5,10")
-    return [int(part) for part in parts]
-
-
 def _with_side_channels(
     settings: AuditSettings,
-    family: Family,
+    density: Density,
     theta: Mapping[str, Doubles],
     uploads: Uploads,
     draw: np.random.Generator,
@@ -124,11 +130,11 @@ def _with_side_channels(
         groups, leaks = channels.time(uploads.senders), ["time", *leaks]
     if not leaks:
         return
-    evidence = [distributions(family, theta, uploads.vectors)]
+    evidence = [distributions(density, theta, uploads.vectors)]
     found = attribute(evidence, uploads.senders, draw, groups, kinds=kinds)
     size = 1 if groups is None else int(np.median(groups.sizes))
     # Groups of unequal sizes are several experiments, for which there is no one bound.
-    bound = misattribution_bound(family, theta, found.shares, kinds=kinds) if groups is None else None
+    bound = misattribution_bound(density, theta, found.shares, kinds=kinds) if groups is None else None
     yield row(f"distributions, leaking {' and '.join(leaks)}", found, draw, size, bound)
 
 
@@ -142,14 +148,12 @@ def _kinds(
     if settings.batch_people:
         found["batch"] = channels.batch(people, settings.batch_people, draw)
     if settings.leak_count:
-        if not settings.leak_time:
-            raise InputError("--leak-count needs --leak-time: only uploads that are linked can be counted")
         found["count"] = channels.count(senders, people)
     return (channels.together(*found.values()) if found else None), list(found)
 
 
 def _reading(
-    family: Family,
+    density: Density,
     theta: Mapping[str, Doubles],
     uploads: Uploads,
     population: Population,
@@ -159,6 +163,6 @@ def _reading(
     read = [population.samples(int(person), "validation").texts for person in population.clients]
     writers = np.repeat(np.arange(len(read)), [len(texts) for texts in read])
     words = writing([text for texts in read for text in texts], writers, len(read), uploads.texts)
-    embeddings = distributions(family, theta, uploads.vectors)
+    embeddings = distributions(density, theta, uploads.vectors)
     for name, evidence in {"text": [words], "distributions and text": [embeddings, words]}.items():
         yield row(name, attribute(evidence, uploads.senders, draw), draw)

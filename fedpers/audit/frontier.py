@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fedpers.audit.attackers import completed, material
+from fedpers import lists
+from fedpers.audit.attackers import completed, density_of, material
 from fedpers.errors import InputError, unknown
 from fedpers.evaluation import change
 from fedpers.experiments import find
@@ -70,7 +71,7 @@ def parse_sweep(text: str) -> Sweep:
         InputError: It is not of this form, or names no setting that can be swept.
     """
     field, _, values = text.partition("=")
-    parts = tuple(part.strip() for part in values.split(",") if part.strip())
+    parts = tuple(lists.names(values))
     if not parts:
         raise InputError(f"--sweep {text!r}: give a setting and its values, as in noise=0.02,0.08,0.32")
     if field.strip() not in _SWEPT:
@@ -83,6 +84,7 @@ def frontier(settings: Settings, sweep: Sweep, report: Reporter) -> Iterator[Poi
 
     Raises:
         InputError: A value breaks the setting's rule.
+        KeyboardInterrupt: Somebody stopped it before the last point.
     """
     variants = {value: _with(settings, sweep.field, value) for value in sweep.values}
     first = next(iter(variants.values()))
@@ -91,9 +93,10 @@ def frontier(settings: Settings, sweep: Sweep, report: Reporter) -> Iterator[Poi
     for value, changed in variants.items():
         report.say(f"{sweep.field} {value}")
         method = find("idfree").build(changed)
-        outcome = simulate(replace(setup, settings=changed, method=method), report, behind=behind)
+        own = replace(setup, settings=changed, method=method).promised()
+        outcome = simulate(own, report, behind=behind)
         if outcome.interrupted:
-            return
+            raise KeyboardInterrupt
         behind = {_CENTRAL: outcome.stages[_CENTRAL]}
         yield _point(setup, changed, float(value), outcome)
 
@@ -120,5 +123,7 @@ def _point(setup: Setup, settings: Settings, value: float, outcome: Outcome) -> 
     uploads, theta = material(completed(crossing, clients, family), clients)
     central = outcome.stages[_CENTRAL].test
     gain = change([outcome.test], [central], stream(seed, "bootstrap"))
-    single, _ = known_rows(family, theta, uploads, [1], stream(seed, "attribution"))
+    single, _ = known_rows(
+        density_of(settings, outcome.privacy), theta, uploads, [1], stream(seed, "attribution")
+    )
     return Point(value, outcome.test.accuracy, central.accuracy, gain.difference, gain.low, gain.high, single)

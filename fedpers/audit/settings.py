@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from fedpers import lists
 from fedpers.errors import InputError
 from fedpers.settings import Section, flag, option
 
@@ -33,6 +34,25 @@ class AuditSettings(Section):
     entropy: bool = flag(False, "Tell accuracy by how much an answer depends on who asks.")
     tsne: bool = flag(False, "Draw a picture of 10 people's uploads by t-SNE.")
     bandwidth: float = option(10.0, "Bandwidth of a device's upload, in Mbit/s.", gt=0)
+
+    def check(self) -> None:
+        """Raises an InputError where settings do not go together or cannot be read."""
+        self.sizes()
+        if self.leak_count and not self.leak_time:
+            raise InputError("--leak-count needs --leak-time: only uploads that are linked can be counted")
+
+    def sizes(self) -> list[int] | None:
+        """Returns how many uploads are to be known as one person's, each in turn; None if it is not said.
+
+        Raises:
+            InputError: They are no whole numbers from 1.
+        """
+        if self.linked is None:
+            return None
+        parts = lists.parts(self.linked)
+        if not all(part.isdecimal() and int(part) for part in parts):
+            raise InputError(f"--linked {self.linked!r}: give whole numbers from 1, parted by commas: 1,5,10")
+        return [int(part) for part in parts]
 
 
 class UpdateSettings(Section):
@@ -80,6 +100,12 @@ class MembershipSettings(Section):
         ge=0,
     )
     jobs: int | None = flag(None, "Shadow runs at once; 0 or 1 works in this process. [one a core]", ge=0)
+
+    @property
+    def record(self) -> str:
+        """What the record of such an attack is called in a run's folder."""
+        known = (self.known,) if self.of == "person" else ()
+        return "-".join(("membership", self.of, *known, self.view))
 
     def check(self) -> None:
         """Raises an InputError where settings do not go together."""

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from fedpers.audit.exposure import Corpus, Reader, states_in, stranger
 from fedpers.audit.settings import MembershipSettings
@@ -25,6 +25,7 @@ from fedpers.data import Population
 from fedpers.engine import files_of, spread
 from fedpers.errors import FedpersError
 from fedpers.experiments import find
+from fedpers.files import save_whole
 from fedpers.method import Assessor
 from fedpers.models import Arrays, load, quiet_transformers
 from fedpers.models.families import Doubles
@@ -79,14 +80,13 @@ def shadow_odds(
         KeyboardInterrupt: Somebody stopped it; finished ones are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {number: _read(_path(folder, number), corpus, given.view) for number in range(given.shadows)}
-    missing = [number for number, found in kept.items() if found is None]
+    kept = {number: _read(_path(folder, number), corpus) for number in range(given.shadows)}
+    missing = [number for number, found in kept.items() if not {_INSIDE, given.view} <= found.keys()]
     for number, found in _run_missing(setup, given, missing, report):
-        _write(_path(folder, number), found)
-        kept[number] = found
-    every = [kept[number] or {} for number in range(given.shadows)]
-    odds = np.stack([np.asarray(found[given.view], dtype=np.float64) for found in every])
-    return odds, np.stack([found[_INSIDE].astype(np.bool_) for found in every])
+        kept[number] = {**kept[number], **found}  # an earlier attack may have looked at something else
+        save_whole(_path(folder, number), kept[number])
+    odds = np.stack([np.asarray(found[given.view], dtype=np.float64) for found in kept.values()])
+    return odds, np.stack([found[_INSIDE].astype(np.bool_) for found in kept.values()])
 
 
 def _run_missing(
@@ -129,7 +129,8 @@ def run_shadow(shadow: Shadow) -> Found:
     # Another seed: the attacker does not know the order of batches, nor any noise.
     seed = word(settings.run.seed, "shadow", shadow.number)
     settings = settings.model_copy(update={"run": settings.run.model_copy(update={"seed": seed})})
-    setup = replace(whole, population=population, settings=settings, base=shadow.base)
+    promised = whole.guarantee and whole.guarantee.among(len(population.clients), seed)
+    setup = replace(whole, population=population, settings=settings, base=shadow.base, guarantee=promised)
     corpus = Corpus.of(whole.population, people_of_attack(whole.population, shadow.of))
     inside = inside_of(corpus, population, shadow.of)
     return {**_looked_at(setup, corpus, shadow.view), _INSIDE: inside.astype(np.uint8)}
@@ -192,18 +193,10 @@ def _path(folder: Path, number: int) -> Path:
     return folder / f"shadow-{number:03d}.safetensors"
 
 
-def _read(path: Path, corpus: Corpus, view: str) -> Found | None:
-    """Returns what a shadow run gave, None if it is to be run."""
+def _read(path: Path, corpus: Corpus) -> Found:
+    """Returns what a shadow run gave, nothing if it is to be run."""
     try:
         found: Found = load_file(path)
     except (OSError, SafetensorError):
-        return None
-    asked = (_INSIDE, view)
-    return found if all(n in found and len(found[n]) == len(corpus.persons) for n in asked) else None
-
-
-def _write(path: Path, found: Found) -> None:
-    """Keeps what a shadow run gave, in a file that is never there in part."""
-    unfinished = path.with_suffix(".unfinished")
-    save_file({name: np.ascontiguousarray(array) for name, array in found.items()}, unfinished)
-    unfinished.replace(path)
+        return {}
+    return found if all(len(each) == len(corpus.persons) for each in found.values()) else {}

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fedpers import runs
+from fedpers import lists, runs
 from fedpers.audit.settings import UpdateSettings
 from fedpers.audit.sights import Sight, Tables, public_shares, sending_phase, sights, tables_of
 from fedpers.audit.word_attacker import Attacker, UpdateRow
@@ -81,20 +81,15 @@ def parse_noise(text: str) -> list[float]:
     Raises:
         InputError: They are no numbers from 0.
     """
-    found = []
-    for part in text.split(","):
-        try:
-            value = float(part)
-        except ValueError:
-            value = math.nan
+    found = lists.numbers(text)
+    for part, value in found:
         if not 0 <= value < math.inf:
             near = " (nearest: 0)" if value < 0 else ""
             raise InputError(
-                f"--noise {text!r}: {part.strip()!r} is no number from 0; give multipliers of the bound, "
+                f"--noise {text!r}: {part!r} is no number from 0; give multipliers of the bound, "
                 f"parted by commas, as in 0,0.01,0.1,1{near}"
             )
-        found.append(value)
-    return found
+    return [value for _, value in found]
 
 
 def how_many(given: int | None, clients: int) -> int:
@@ -156,6 +151,7 @@ def _record(
         "people": len(everyone),
         "words": len(attacker.tables.candidates),
         "present": float(np.mean([len(sight.present) for sight in everyone])),
+        "wordless": sum(not len(sight.present) for sight in everyone),
         "identifier": float(np.mean(lengths)) if any(lengths) else None,
         "second_table": attacker.tables.identifiers != attacker.tables.words,
         "every_row": moved is not None and moved.mean > 0.99,

@@ -2,56 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from fedpers import runs
-from fedpers.audit.attackers import attack, completed, material
+from fedpers.audit.attackers import attack, completed, density_of, material
 from fedpers.audit.entropy import gain_by_entropy
 from fedpers.audit.request import request_costs
 from fedpers.audit.settings import AuditSettings
 from fedpers.clients import AnonymousUpload
-from fedpers.dp import Guard, noised_vectors
 from fedpers.errors import InputError
 from fedpers.experiments import find, own_sections
 from fedpers.experiments.idfree import Own, family_of
 from fedpers.models import load
 from fedpers.privacy import linkability
-from fedpers.records import Crossing
 from fedpers.report.attribution_plots import draw_uploads
 from fedpers.report.progress import Reporter
 from fedpers.seeds import stream
-from fedpers.settings import PrivacySettings, resolve
+from fedpers.settings import resolve
 from fedpers.simulation import lay_out
 from fedpers.simulation.setup import threads
 
 
-def _as_cut(crossing: Crossing, terms: PrivacySettings) -> Crossing:
-    """Returns a crossing whose distributions are cut to the bound on uploads, as attackers would have them.
-
-    Noise that is the same for everybody changes nobody's rank, so it need not be added.
-    """
-    if terms.dp != "local":
-        return crossing
-    guard = Guard(terms.bound)
-    states = {
-        person: {name: _cut(array, guard) if name == "mean" else array for name, array in state.items()}
-        for person, state in crossing.states.items()
-    }
-    return replace(crossing, states=states)
-
-
-def _cut(mean: npt.NDArray[Any], guard: Guard) -> npt.NDArray[Any]:
-    cut: npt.NDArray[Any] = noised_vectors(mean[None], guard, np.random.default_rng(0))[0]
-    return cut
-
-
 def audit_uploads(folder: Path, given: AuditSettings, report: Reporter) -> dict[str, Any]:
     """Audits the uploads of a finished run, and records the audit in its folder."""
+    given.check()
     crossing = runs.read_crossing(folder)
     settings = resolve([runs.settings_of(folder)], own_sections())
     method, population, spec = lay_out(settings, find(settings.run.method).build)
@@ -59,9 +35,9 @@ def audit_uploads(folder: Path, given: AuditSettings, report: Reporter) -> dict[
     if len(population.clients) < 2:
         raise InputError("a single person's uploads cannot be anyone else's: attribution needs 2 clients")
     crossing = completed(crossing, population.clients, family)
-    crossing = _as_cut(crossing, settings.privacy)
+    density = density_of(settings, runs.result_of(folder)["privacy"])
     rows = []
-    for row in attack(given, family, crossing, population):
+    for row in attack(given, density, crossing, population):
         report.say(f"{row.attacker}: {row.misattribution_rate:.1%} misattributed")
         rows.append(asdict(row))
     uploads, _ = material(crossing, population.clients)

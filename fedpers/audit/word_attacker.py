@@ -29,6 +29,8 @@ from fedpers.privacy.updates import (
 class UpdateRow:
     """What one kind of update reveals; shares, precision, recall and AUC are in [0, 1], means over people.
 
+    Words are scored without people who wrote none that the tokenizer knows.
+
     Attributes:
         noise: Standard deviation of the noise in units of the bound; None for updates as they are.
         devices: How many devices' updates the server sees as one sum.
@@ -107,7 +109,9 @@ class Attacker:
             if self.directions is not None:
                 aimed = self._seen(cohort, noise, draw, self.directions)
                 again = {**self._of_words(cohort, aimed), **self._of_identifiers(cohort, aimed)}
-                measured |= {f"aimed_{name}": again[name] for name in ("words", "auc", "tokens")}
+                measured |= {
+                    f"aimed_{name}": again[name] for name in ("words", "auc", "tokens") if name in again
+                }
             if len(cohort) > 1:
                 measured["took_part"] = self._who(everyone, cohort, norms)
             for name, values in measured.items():
@@ -137,13 +141,15 @@ class Attacker:
         return seen
 
     def _of_words(self, cohort: Sequence[Sight], norms: Mapping[str, Doubles]) -> dict[str, list[float]]:
-        """Measures how well the words of all of a cohort's texts are found."""
+        """Measures how well the words of all of a cohort's texts are found, if they have any."""
         own = norms[self.tables.words]
         present = self._mask([sight.present for sight in cohort])
+        moved = {"moved": [float((own > 0).mean())]}
+        if not present.any():  # the tokenizer knows none of them
+            return moved
         precision, recall = moved_scores(own, present)
         told = auc(own, present)
-        return {
-            "moved": [float((own > 0).mean())],
+        return moved | {
             "precision": [precision],
             "recall": [recall],
             "words": [share_found(own, present, int(present.sum()))],

@@ -38,7 +38,7 @@ def attribution(
 
     Takes a run of IDfree-PL, or makes one with the settings given, and lets attackers try: from those who
     know everyone's distribution to those who know nothing. With --sweep noise=0.02,0.08,0.32 it draws the
-    frontier of accuracy and misattribution instead.
+    frontier of accuracy and misattribution instead; exit status 1 if somebody stopped it before its end.
     """
     own = {"audit": layer.get("audit", {})}
     given = resolve([own], {"audit": AuditSettings}).of(AuditSettings, "audit")
@@ -50,11 +50,22 @@ def attribution(
     else:
         layers = [{"run": {"method": "idfree"}}, *layers_of(config, set, rest)]
         settings = resolve(layers, own_sections())
+        if sweep is not None and own["audit"]:
+            raise InputError(
+                f"--sweep has one attacker, who knows every distribution: leave {_flag(own['audit'])} out"
+            )
         if sweep is None:
             result = commands.attack_attribution(settings, given, out, Reporter())
         else:
             result = commands.sweep_attribution(settings, sweep, out, Reporter())
     show(result, attribution_table, json)
+    if result.get("interrupted"):
+        raise typer.Exit(1)
+
+
+def _flag(given: Mapping[str, Any]) -> str:
+    """Returns the first of some settings as the command line has it."""
+    return f"--{next(iter(given)).replace('_', '-')}"
 
 
 def membership(

@@ -77,6 +77,7 @@ def compare(
     All cells see the same people, splits and seeds; a central cell goes through as many training samples
     as its federated one. Each is judged at its best validation round or epoch. With --epsilons inf,8,2,1
     it sets accuracy beside privacy instead; the same command with the same --out goes on where it stopped.
+    Exit status 1 if somebody stopped it: then what came to its end is compared.
     """
     if epsilons is not None:
         settings = settings_of(config, set, layer)
@@ -87,6 +88,8 @@ def compare(
         return
     result = commands.compare(settings_of(config, set, layer), methods, seeds, out, Reporter())
     show(result, comparison_table, json)
+    if result["interrupted"]:
+        raise typer.Exit(1)
 
 
 def study(

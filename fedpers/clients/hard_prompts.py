@@ -86,6 +86,11 @@ class HardPrompts(Plain):
         """Whether a text can be in several training examples: its own, and as the context of others."""
         return True
 
+    @property
+    def shows_others(self) -> bool:
+        """Whether texts are read with those of other people."""
+        return self.whose == "another"
+
     def notes(self, population: Population) -> tuple[str, ...]:
         """Tells how many people are read without any context, for want of earlier texts."""
         people = population.clients

@@ -25,6 +25,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fedpers.errors import InputError
+from fedpers.lists import parts
 from fedpers.settings import DataSettings
 
 BLOCK_BYTES = 1 << 24
@@ -73,7 +74,7 @@ def wanted(settings: DataSettings) -> dict[str, str]:
     >>> wanted(DataSettings(text_column="title,body", label_column="stars"))
     {'user': 'user_id', 'text': 'title', 'text+1': 'body', 'label': 'stars'}
     """
-    first, *others = [name.strip() for name in settings.text_column.split(",")]
+    first, *others = parts(settings.text_column)
     further = {f"text+{number}": name for number, name in enumerate(others, 1)}
     names = {"user": settings.user_column, "text": first, **further}
     if settings.answer != "next-word":

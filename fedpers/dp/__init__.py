@@ -1,6 +1,15 @@
 """Differential privacy: bounds on what leaves a device or a text, noise on it, and the epsilon of both."""
 
-from fedpers.dp.accounting import Accountant, Sampling, Spent, epsilon, merged, noise_for, steps_within
+from fedpers.dp.accounting import (
+    Accountant,
+    Sampling,
+    Spent,
+    epsilon,
+    largest,
+    merged,
+    noise_for,
+    steps_within,
+)
 from fedpers.dp.guards import Guard, SampleNoise, bounded, noised_vectors
 
 __all__ = [
@@ -11,6 +20,7 @@ __all__ = [
     "Spent",
     "bounded",
     "epsilon",
+    "largest",
     "merged",
     "noise_for",
     "noised_vectors",

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal, localcontext
+from decimal import MAX_EMAX, MIN_EMIN, Decimal, localcontext
 from functools import lru_cache
 from typing import Literal
 
@@ -31,7 +31,8 @@ _ORDERS = (*(1 + x / 10 for x in range(1, 110)), *range(12, 64), *range(64, 257,
 _FIXED_ORDERS = (*(1 + x / 10 for x in range(1, 110)), *range(12, 129))
 _LEAST_ERROR, _RELATIVE_ERROR = 1e-3, 2e-3  # by which PRV's epsilon may be too large, absolute and of it
 _MOST_NOISE = 1e6
-_DIGITS = 300
+_DIGITS = 500
+_LEAST_LEFT = Decimal(10) ** -400  # of terms that cancel; below it rounding could be what is left
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,25 @@ def _epsilon(history: tuple[Spent, ...], delta: float, accountant: Accountant) -
     error = max(_LEAST_ERROR, found * _RELATIVE_ERROR)
     with _no_remarks():
         return min(found, float(by_prv.get_epsilon(delta, eps_error=error)))
+
+
+def largest(
+    histories: Iterable[Sequence[Spent]], delta: float, accountant: Accountant = "prv"
+) -> tuple[float, Sequence[Spent]]:
+    """Returns the largest epsilon of several histories, and whose it is; 0 and an empty one of none.
+
+    Rényi divergences are quick and give no less than the accountant, so that the search ends with the first
+    history that has not spent more even by them.
+    """
+    bounds = [(epsilon(history, delta, "rdp"), history) for history in histories]
+    most, found = 0.0, tuple[Spent, ...]()
+    for bound, history in sorted(bounds, key=lambda each: each[0], reverse=True):
+        if found and bound <= most:
+            break
+        spent = epsilon(history, delta, accountant)
+        if not found or spent > most:
+            most, found = spent, tuple(history)
+    return most, found
 
 
 def noise_for(target: float, history: Sequence[Spent], delta: float, accountant: Accountant = "prv") -> float:
@@ -197,8 +217,9 @@ def _log_apart(noise: float) -> tuple[float, ...]:
     """Returns log E[(p/q - 1)^2h] of two Gaussians one sensitivity apart, for h from 0 on.
 
     It is a sum of large terms of alternating signs, of which little may be left: hence the many digits.
+    Where too little is left it is infinite, for as a bound it is of use no more.
     """
-    with localcontext(prec=_DIGITS):
+    with localcontext(prec=_DIGITS, Emax=MAX_EMAX, Emin=MIN_EMIN):
         second = 1 / Decimal(noise) ** 2
         moments = [(i * (i - 1) * second / 2).exp() for i in range(int(_FIXED_ORDERS[-1]) + 2)]
         found = []
@@ -206,7 +227,7 @@ def _log_apart(noise: float) -> tuple[float, ...]:
             total = sum(
                 ((-1) ** i * math.comb(even, i) * moments[i] for i in range(even + 1)), start=Decimal(0)
             )
-            found.append(float(total.ln()))
+            found.append(float(total.ln()) if total > _LEAST_LEFT else math.inf)
     return tuple(found)
 
 

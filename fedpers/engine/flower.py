@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -81,9 +81,20 @@ def guard_of(content: RecordDict) -> Guard | None:
     return Guard.of(next(iter(content.config_records.values())))
 
 
-def reply(message: Message, update: Update, broadcast: Arrays) -> Message:
-    """Returns a training reply as Flower's averaging strategies want it: whole arrays and their weight."""
-    numbers = MetricRecord({"num-examples": update.examples, SEEN: update.seen, **update.metrics})
+def reply(
+    message: Message, update: Update, broadcast: Arrays, told: Collection[str] | None = None
+) -> Message:
+    """Returns a training reply as Flower's averaging strategies want it: whole arrays and their weight.
+
+    Args:
+        message: What is answered.
+        update: What training gave.
+        broadcast: What it started from.
+        told: Names of the other numbers that go with them; without, all.
+    """
+    others = {SEEN: update.seen, **update.metrics}
+    others = {name: value for name, value in others.items() if told is None or name in told}
+    numbers = MetricRecord({"num-examples": update.examples, **others})
     return Message(
         RecordDict({"arrays": to_record(whole(update.arrays, broadcast)), "metrics": numbers}),
         reply_to=message,

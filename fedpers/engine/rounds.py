@@ -15,6 +15,7 @@ from fedpers.errors import FedpersError
 from fedpers.method import TRAINED
 from fedpers.models import Arrays
 from fedpers.seeds import word
+from fedpers.strategies import Private
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def federate(
         with identity(), sampling(word(seed, "sampling", number)):
             messages = list(strategy.configure_train(number, record, ConfigRecord(), grid))
             replies = list(grid.send_and_receive(messages))
-            if messages and not replies:  # every device dropped out: the server keeps what it has
+            # Every device dropped out: the server keeps what it has, but for noise, which is to hide that.
+            if messages and not replies and not isinstance(strategy, Private):
                 yield Round(number, to_arrays(record), 0, {})
                 continue
             aggregated, metrics = strategy.aggregate_train(number, replies)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any, Literal, cast, get_args
 
+from fedpers import lists
 from fedpers.clients import PersonalModule, Prompted, Prompts, TaskTeacher
 from fedpers.data import GENERAL, ItemPart
 from fedpers.errors import InputError, unknown
@@ -125,7 +126,7 @@ def modules_of(own: Own) -> dict[str, str]:
 
 def adapter_of(own: Own, kind: str) -> Adapter:
     """Returns a kind of module as the settings have it."""
-    targets = tuple(name.strip() for name in own.targets.split(",") if name.strip())
+    targets = tuple(lists.names(own.targets))
     if kind == "lora":
         dropout = 0.05 if own.released_code and not own.lora_dropout else own.lora_dropout
         return Lora(own.rank, own.alpha, dropout, targets)
@@ -217,17 +218,12 @@ def _prompts(own: Own, k: int, part: ItemPart) -> Prompts:
 
 
 def _numbers(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
-        raise InputError(
-            f"--retrieved {text!r}: give different whole numbers from 0, parted by commas, as in 0,1,4"
-        )
-    return [int(part) for part in parts]
+    return lists.whole_numbers("--retrieved", text, "0,1,4")
 
 
 def _parts(own: Own) -> list[ItemPart]:
     found: list[ItemPart] = []
-    for part in (part.strip() for part in own.history_part.split(",")):
+    for part in lists.parts(own.history_part):
         if part not in get_args(ItemPart):
             raise unknown("part of a history's items", part, get_args(ItemPart))
         found.append(cast("ItemPart", part))
@@ -235,7 +231,7 @@ def _parts(own: Own) -> list[ItemPart]:
 
 
 def _kinds(text: str) -> list[str]:
-    parts = [part.strip() for part in text.split(",")]
+    parts = lists.parts(text)
     for part in parts:
         if part not in _KINDS:
             raise unknown("kind of module", part, _KINDS)

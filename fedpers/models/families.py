@@ -28,8 +28,32 @@ _LEAST_SHAPE = 1e-2  # of alpha and beta
 _EDGE = 1e-6  # how near to 0 and 1 a Beta draw may come in float32
 
 
+class Density(Protocol):
+    """What may be known of uploads: everyone's density, and how far two of them are apart."""
+
+    def statistics(self, vectors: Doubles) -> Doubles:
+        """Returns T(u) (uploads, 2 coordinates) of uploads (uploads, coordinates)."""
+        ...
+
+    def natural(self, theta: Mapping[str, Doubles]) -> tuple[Doubles, Doubles]:
+        """Returns eta (people, 2 coordinates) and A(eta) (people,) of parameters (people, coordinates)."""
+        ...
+
+    def total_variation(
+        self, theta: Mapping[str, Doubles], other: Mapping[str, Doubles], uploads: int = 1
+    ) -> Doubles:
+        """Returns an upper bound of the total variation between pairs of people (people,).
+
+        Args:
+            theta: Parameters (people, coordinates).
+            other: Those they are compared with, of the same shape or of one person.
+            uploads: How many independent draws of each are compared together.
+        """
+        ...
+
+
 @runtime_checkable
-class Family(Protocol):
+class Family(Density, Protocol):
     """A kind of distribution; a person's parameters (theta) are arrays (user tokens, width) by name."""
 
     def start(self, tokens: int, width: int) -> Arrays:
@@ -54,24 +78,8 @@ class Family(Protocol):
         """Moves parameters, in place, to the nearest valid ones."""
         ...
 
-    def statistics(self, vectors: Doubles) -> Doubles:
-        """Returns T(u) (uploads, 2 coordinates) of uploads (uploads, coordinates)."""
-        ...
-
-    def natural(self, theta: Mapping[str, Doubles]) -> tuple[Doubles, Doubles]:
-        """Returns eta (people, 2 coordinates) and A(eta) (people,) of parameters (people, coordinates)."""
-        ...
-
-    def total_variation(
-        self, theta: Mapping[str, Doubles], other: Mapping[str, Doubles], uploads: int = 1
-    ) -> Doubles:
-        """Returns an upper bound of the total variation between pairs of people (people,).
-
-        Args:
-            theta: Parameters (people, coordinates).
-            other: Those they are compared with, of the same shape or of one person.
-            uploads: How many independent draws of each are compared together.
-        """
+    def moments(self, theta: Mapping[str, Doubles]) -> tuple[Doubles, Doubles]:
+        """Returns mean and variance of every coordinate, both (people, coordinates)."""
         ...
 
 
@@ -118,6 +126,9 @@ class Gaussian:
     def restrict(self, theta: Theta) -> None:
         if self.trained_spread:
             theta["spread"].clamp_(min=_LEAST_SPREAD)
+
+    def moments(self, theta: Mapping[str, Doubles]) -> tuple[Doubles, Doubles]:
+        return theta["mean"], self._spread(theta) ** 2
 
     def statistics(self, vectors: Doubles) -> Doubles:
         return np.concatenate([vectors, vectors**2], axis=1)
@@ -182,6 +193,11 @@ class Beta:
         for shape in theta.values():
             shape.clamp_(min=_LEAST_SHAPE)
 
+    def moments(self, theta: Mapping[str, Doubles]) -> tuple[Doubles, Doubles]:
+        total = theta["alpha"] + theta["beta"]
+        mean = theta["alpha"] / total
+        return mean, mean * (1 - mean) / (total + 1)
+
     def statistics(self, vectors: Doubles) -> Doubles:
         return np.concatenate([np.log(vectors), np.log1p(-vectors)], axis=1)
 
@@ -197,7 +213,7 @@ class Beta:
         return _from_affinity(uploads * (middle - ends / 2).sum(axis=1))
 
 
-def log_densities(family: Family, theta: Mapping[str, Doubles], vectors: Doubles) -> Doubles:
+def log_densities(family: Density, theta: Mapping[str, Doubles], vectors: Doubles) -> Doubles:
     """Returns the log density of every upload under every person (uploads, people), up to one term each.
 
     Args:

@@ -10,6 +10,7 @@ from fedpers.privacy.likelihood_ratio import Bools, offline, online
 from fedpers.privacy.limits import largest_auc, largest_tpr
 from fedpers.privacy.links import Groups, cut, linked, singles
 from fedpers.privacy.membership import FALSE_POSITIVES, MembershipRow, Rate, membership_row
+from fedpers.privacy.noised import Noised
 from fedpers.privacy.outcomes import Decisions, Row, Uploads, row
 from fedpers.privacy.texts import writing
 
@@ -21,6 +22,7 @@ __all__ = [
     "Evidence",
     "Groups",
     "MembershipRow",
+    "Noised",
     "Rate",
     "Row",
     "Uploads",

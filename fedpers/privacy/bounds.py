@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from fedpers.data import Ints
-from fedpers.models.families import Doubles, Family
+from fedpers.models.families import Density, Doubles
 
 _ROUNDING = 1e-12  # of sums over people; without it a bound of 0 would come out above it
 
 
 def misattribution_bound(
-    family: Family,
+    family: Density,
     theta: Mapping[str, Doubles],
     shares: Doubles,
     uploads: int = 1,
@@ -53,7 +53,7 @@ def misattribution_bound(
 
 
 def _success(
-    family: Family, theta: Mapping[str, Doubles], weights: Doubles, uploads: int, references: int
+    family: Density, theta: Mapping[str, Doubles], weights: Doubles, uploads: int, references: int
 ) -> float:
     """Returns the bound p + sum_m p_m TV(f_m, g) for the best g, and no more than the sum of the weights."""
     mean = {name: values.mean(axis=0, keepdims=True) for name, values in theta.items()}

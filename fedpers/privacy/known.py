@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from fedpers.data import Ints
 from fedpers.errors import InputError
-from fedpers.models.families import Doubles, Family
+from fedpers.models.families import Density, Doubles
 from fedpers.privacy.bounds import misattribution_bound
 from fedpers.privacy.links import Groups, cut, singles
 from fedpers.privacy.outcomes import Decisions, Row, Uploads, blocks, decide, row
@@ -45,7 +45,7 @@ class Evidence:
         return found
 
 
-def distributions(family: Family, theta: Mapping[str, Doubles], vectors: Doubles) -> Evidence:
+def distributions(family: Density, theta: Mapping[str, Doubles], vectors: Doubles) -> Evidence:
     """Returns what the embeddings tell those who know the distributions.
 
     Args:
@@ -96,7 +96,7 @@ def sample_shares(senders: Ints, people: int) -> Doubles:
 
 
 def known_rows(
-    family: Family,
+    family: Density,
     theta: Mapping[str, Doubles],
     uploads: Uploads,
     sizes: Sequence[int],

@@ -100,7 +100,7 @@ def ranked(scores: Doubles) -> Ints:
 def moved_scores(norms: Doubles, present: Mask) -> tuple[float, float]:
     """Returns precision and recall of taking every row that moved for a word of the texts, in [0, 1].
 
-    Where none moved precision is 1, for nothing was claimed.
+    Where none moved precision is 1, for nothing was claimed; the texts must have words.
 
     >>> moved_scores(np.array([0.5, 0.1, 0.0, 0.0]), np.array([True, False, True, False]))
     (0.5, 0.5)
@@ -127,6 +127,8 @@ def auc(scores: Doubles, wanted: Mask) -> float | None:
 
 def share_found(scores: Doubles, wanted: Mask, guesses: int) -> float:
     """Returns which share of the wanted words is among so many with the highest scores, in [0, 1].
+
+    There must be some that are wanted.
 
     >>> share_found(np.array([0.1, 0.9, 0.5, 0.0]), np.array([True, True, False, False]), guesses=2)
     0.5

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
+
+from fedpers.report.plain import plain_table
 
 
 def attribution_table(result: Mapping[str, Any]) -> RenderableType:
@@ -21,7 +22,7 @@ def attribution_table(result: Mapping[str, Any]) -> RenderableType:
 
 
 def _attackers_table(result: Mapping[str, Any]) -> RenderableType:
-    table = _table("Misattributed uploads: share that the attacker assigns to the wrong person")
+    table = plain_table("Misattributed uploads: share that the attacker assigns to the wrong person")
     table.add_column("attacker", max_width=30)
     for column in ("uploads", "rate", "95 % interval", "chance", "bound"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -53,7 +54,7 @@ def _notes(result: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _entropy_table(result: Mapping[str, Any]) -> RenderableType:
-    table = _table("Test accuracy by how much an answer depends on who asks")
+    table = plain_table("Test accuracy by how much an answer depends on who asks")
     for column in ("entropy (nats)", "samples", "with embedding", "central model", "gain"):
         table.add_column(column, justify="right", no_wrap=True)
     for part in result["entropy"]:
@@ -64,7 +65,7 @@ def _entropy_table(result: Mapping[str, Any]) -> RenderableType:
 
 
 def _sweep_table(result: Mapping[str, Any]) -> RenderableType:
-    table = _table(f"Accuracy against misattribution, by {result['field']}")
+    table = plain_table(f"Accuracy against misattribution, by {result['field']}")
     for column in (result["field"], "accuracy", "gain", "95 % interval", "kept", "misattributed", "bound"):
         table.add_column(column, justify="right", no_wrap=True)
     for point in result["sweep"]:
@@ -88,7 +89,3 @@ def _sweep_table(result: Mapping[str, Any]) -> RenderableType:
 
 def _share(value: float) -> str:
     return f"{value:.1%}"
-
-
-def _table(title: str) -> Table:
-    return Table(box=None, title=title, title_justify="left", padding=(0, 2, 0, 0), pad_edge=False)

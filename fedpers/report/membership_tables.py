@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
+
+from fedpers.report.plain import plain_table
 
 _VIEWS = {
     "model": "the model that the run ended with, without anybody's state",
@@ -20,7 +21,7 @@ def membership_table(result: Mapping[str, Any]) -> RenderableType:
     """Returns the attacks' table, what privacy permits, and what belongs to it."""
     rates = [rate["fpr"] for rate in result["rows"][0]["rates"]]
     title = f"Membership of a {result['of']}: how well attackers tell members from others"
-    table = Table(box=None, title=title, title_justify="left", padding=(0, 2, 0, 0), pad_edge=False)
+    table = plain_table(title)
     table.add_column("attack", max_width=32)
     for column in ("AUC", *(f"TPR at {100 * rate:g}% FPR" for rate in rates)):
         table.add_column(column, justify="right", no_wrap=True)

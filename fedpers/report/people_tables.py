@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fedpers.report.plain import plain_table
 from fedpers.report.result_tables import spoken
 
 _SHOWN = 20
@@ -94,7 +95,7 @@ def forgotten_text(result: Mapping[str, Any]) -> RenderableType:
 
 def _table(title: str) -> Table:
     """Returns an empty table that is at least as wide as its title."""
-    table = Table(box=None, title=title, title_justify="left", padding=(0, 2, 0, 0), pad_edge=False)
+    table = plain_table(title)
     table.min_width = len(title)
     return table
 

@@ -78,7 +78,7 @@ class LiveStage(Stage):
     def advance(self, note: str = "", spent: str = "") -> None:
         self._done += 1
         self._note, self._spent = note or self._note, spent or self._spent
-        if self._each:
+        if self._each and note:
             self._console.print(note, highlight=False, markup=False)
         self._bars.update(self._bar, completed=self._done, note=self._standing())
 

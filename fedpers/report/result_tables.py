@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fedpers.report.plain import plain_table
 from fedpers.report.privacy_tables import privacy_notes
 
 _MEASURES = ("accuracy", "macro_f1", "absolute_error", "rmse", "rouge_1", "rouge_l")  # side by side
@@ -65,7 +66,7 @@ def _arm_table(result: Mapping[str, Any]) -> RenderableType:
     """Returns the phases side by side, and what each gains over the one it stands on."""
     arms, judged = result["arms"], result["measure"]
     names = [name for name in _MEASURES if all(_pooled(arm, name) is not None for arm in arms)]
-    table = _table(f"Phases, judged by {spoken(judged)}")
+    table = plain_table(f"Phases, judged by {spoken(judged)}")
     table.add_column("phase", no_wrap=True)
     for name in names:
         table.add_column(spoken(name), justify="right")
@@ -137,7 +138,7 @@ def methods_table(summaries: Mapping[str, str]) -> RenderableType:
 
 def comparison_table(result: Mapping[str, Any]) -> RenderableType:
     """Returns the table of methods by setting, and the differences per person."""
-    cells = _table(f"Test accuracy, {_seeds(result)}")
+    cells = plain_table(f"Test accuracy, {_seeds(result)}")
     for column in ("method", "setting"):
         cells.add_column(column, no_wrap=True)
     for column in ("accuracy", "95 % interval", "± seeds", "± people", "samples"):
@@ -169,7 +170,7 @@ def comparison_table(result: Mapping[str, Any]) -> RenderableType:
 
 def verification_table(result: Mapping[str, Any]) -> RenderableType:
     """Returns how the engines agree."""
-    table = _table(f"{result['method']}: weights after a few rounds")
+    table = plain_table(f"{result['method']}: weights after a few rounds")
     for column in ("engine", "compared with", "agreement"):
         table.add_column(column, no_wrap=True)
     for check in result["checks"]:
@@ -184,7 +185,7 @@ def _measure_table(result: Mapping[str, Any]) -> Table:
     """Returns the further measures; a dash stands where one was not taken."""
     cells = result["cells"]
     names = dict.fromkeys(name for cell in cells for name in cell["measures"])
-    table = _table("Further measures")
+    table = plain_table("Further measures")
     for column in ("method", "setting"):
         table.add_column(column, no_wrap=True)
     for name in names:
@@ -198,7 +199,7 @@ def _measure_table(result: Mapping[str, Any]) -> Table:
 
 def _difference_table(result: Mapping[str, Any]) -> Table:
     baseline = result["differences"][0]["baseline"]
-    table = _table(f"Paired with {baseline}, person by person")
+    table = plain_table(f"Paired with {baseline}, person by person")
     for column in ("method", "setting"):
         table.add_column(column, no_wrap=True)
     for column in ("difference", "95 % interval", "better", "same", "worse"):
@@ -214,11 +215,6 @@ def _difference_table(result: Mapping[str, Any]) -> Table:
             *shares,
         )
     return table
-
-
-def _table(title: str) -> Table:
-    """Returns an empty table that is narrow enough for seven columns."""
-    return Table(box=None, title=title, title_justify="left", padding=(0, 2, 0, 0), pad_edge=False)
 
 
 def _seeds(result: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def draw_lines(result: Mapping[str, Any], x: str, lines: str | None, folder: Pat
     cells = [(cell["labels"], cell["measures"][first]) for cell in result["cells"] if cell["measures"][first]]
     ours = [(labels, measured["mean"], measured) for labels, measured in cells]
     papers = [[(p["labels"], p["value"], None) for p in paper["figures"]] for paper in result["published"]]
-    names = list(dict.fromkeys(labels.get(lines, first) for labels, *_ in ours if _is_place(labels[x])))
+    names = list(dict.fromkeys(labels.get(lines, first) for labels, *_ in ours if is_number(labels[x])))
     figure = Figure(figsize=(5 + 3 * len(papers), 4.2), layout="constrained")
     panels = figure.subplots(1, 1 + len(papers), squeeze=False)[0]
     titles = ["ours", *(f"published: {paper['heading']}" for paper in result["published"])]
@@ -81,11 +82,12 @@ def _draw_panel(
     """Draws one line a name, and a level line for what has no place on the axis."""
     style = ":" if dotted else "-"
     for number, name in enumerate(names):
-        own = sorted(
+        found = (
             (float(labels[x]), value, measured)
             for labels, value, measured in points
-            if _is_place(labels[x]) and (lines is None or labels[lines] == name)
+            if is_number(labels[x]) and (lines is None or labels[lines] == name)
         )
+        own = sorted(found, key=lambda point: point[0])
         places, values = [place for place, *_ in own], [value for _, value, _ in own]
         panel.plot(places, values, linestyle=style, marker="o", color=f"C{number}", label=name)
         spans = [(place, m["low"], m["high"]) for place, _, m in own if m and m["low"] is not None]
@@ -93,10 +95,10 @@ def _draw_panel(
             at, low, high = zip(*spans, strict=True)
             panel.fill_between(at, low, high, color=f"C{number}", alpha=0.15, linewidth=0)
     for labels, value, _ in points:
-        if not _is_place(labels[x]):
+        if not is_number(labels[x]):
             name = " ".join(label for label in labels.values() if label != "-")
             panel.axhline(value, color="0.5", linestyle=style if dotted else "--", label=name)
-    places = sorted({float(labels[x]) for labels, *_ in points if _is_place(labels[x])})
+    places = sorted({float(labels[x]) for labels, *_ in points if is_number(labels[x])})
     if places and places[0] > 0 and places[-1] / places[0] >= _LEAST_RATIO:
         panel.set_xscale("log")
         panel.xaxis.set_minor_locator(NullLocator())
@@ -143,9 +145,13 @@ def shares_by_bin(values: Floats) -> Floats:
     return counts / len(values)
 
 
-def _is_place(label: str) -> bool:
+def is_number(label: str) -> bool:
+    """Tells whether a label can be a place on an axis of numbers.
+
+    >>> is_number("0.5"), is_number("ten"), is_number("inf")
+    (True, False, False)
+    """
     try:
-        float(label)
+        return math.isfinite(float(label))
     except ValueError:
         return False
-    return True

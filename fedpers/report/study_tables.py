@@ -11,13 +11,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fedpers.report.plain import plain_table
+
 _NONE = "-"
 _GAIN = ("gain", "95 % interval", "better", "same", "worse")
 
 
 def studies_table(listed: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Returns the studies there are."""
-    table = _table(None)
+    table = plain_table(None)
     table.add_column("study", no_wrap=True)
     table.add_column("runs", justify="right", no_wrap=True)
     table.add_column("title")
@@ -157,7 +159,7 @@ def _number(found: Mapping[str, Any] | None, name: str) -> str:
 
 
 def _filled(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], labels: int) -> Table:
-    table = _table(title)
+    table = plain_table(title)
     for place, header in enumerate(headers):
         table.add_column(header, justify="left" if place < labels else "right", overflow="fold")
     for row in rows:
@@ -169,7 +171,3 @@ def _pipes(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     escaped = [[text.replace("|", "\\|") for text in row] for row in (headers, *rows)]
     lines = [f"| {' | '.join(row)} |" for row in escaped]
     return [lines[0], "|" + "---|" * len(headers), *lines[1:]]
-
-
-def _table(title: str | None) -> Table:
-    return Table(box=None, title=title, title_justify="left", padding=(0, 2, 0, 0), pad_edge=False)

@@ -9,6 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fedpers.report.plain import plain_table
+
 
 def update_table(result: Mapping[str, Any]) -> RenderableType:
     """Returns tables of words, identifiers and sums, with what belongs to them."""
@@ -77,6 +79,11 @@ def _notes(result: Mapping[str, Any], plain: Mapping[str, Any]) -> list[Renderab
         "updates keep by themselves; found: share of the words among as many rows that moved farthest; "
         "aimed: the same along the two directions in which rows move on public people's devices.",
     ]
+    if result["wordless"]:
+        notes.append(
+            f"{result['wordless']:,} of these people wrote no word that the tokenizer knows; words are "
+            "scored without them."
+        )
     if result["every_row"]:
         notes.append(
             "Every row moved, by an output that shares the table or by weight decay: that a row moved tells "
@@ -110,7 +117,7 @@ def _interval(value: Mapping[str, float] | None) -> str:
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(box=None, title=title, title_justify="left", padding=(0, 2, 0, 0), pad_edge=False)
+    table = plain_table(title)
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     return table

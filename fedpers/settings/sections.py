@@ -237,7 +237,8 @@ class PrivacySettings(Section):
     clip_rate: float = option(0.2, "Learning rate of adaptive clipping.", gt=0)
     clip_count_noise: float | None = option(
         None,
-        "Standard deviation of the noise on how many updates are below the bound. [1/20 of a round]",
+        "Standard deviation of the noise on how many updates are below the bound. [1/20 of a round, and "
+        "the noise multiplier at least]",
         gt=0,
     )
     sampling: Literal["poisson", "fixed"] = flag(

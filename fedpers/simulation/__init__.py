@@ -3,7 +3,7 @@
 from fedpers.simulation.desk import Keep
 from fedpers.simulation.guarantee import Guarantee
 from fedpers.simulation.outcome import Outcome, Stage
-from fedpers.simulation.promises import guarantee_of, usual_kind
+from fedpers.simulation.promises import check_terms, guarantee_of, usual_kind
 from fedpers.simulation.run import simulate, train_centrally
 from fedpers.simulation.setup import Build, Setup, lay_out, matched_epochs, prepare, server_of
 
@@ -14,6 +14,7 @@ __all__ = [
     "Outcome",
     "Setup",
     "Stage",
+    "check_terms",
     "guarantee_of",
     "lay_out",
     "matched_epochs",

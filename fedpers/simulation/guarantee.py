@@ -7,33 +7,34 @@ takes. So the noise of a target epsilon is exact, and a budget ends training bef
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from fedpers.data import Population
-from fedpers.dp import Guard, SampleNoise, Spent, epsilon
-from fedpers.method import Method, repeats_texts
+from fedpers.dp import Guard, SampleNoise, Spent, epsilon, largest
+from fedpers.method import Method
 from fedpers.settings import PrivacySettings
 from fedpers.strategies import Guarded, Private, Release, Strategy
 
 Kind = Literal["user", "sample", "local"]
+Unit = Literal["person", "text", "example", "embedding"]
 _PROMISES = MappingProxyType(
     {
         "user": "privacy of people: noise multiplier {noise:.3g} on clipped sums, delta {delta:.2g}",
-        "sample": "privacy of texts: DP-SGD on devices, noise multiplier {noise:.3g}, delta {delta:.2g}",
+        "sample": "privacy of {unit}s: DP-SGD on devices, noise multiplier {noise:.3g}, delta {delta:.2g}",
         "local": "privacy of uploaded embeddings: noise multiplier {noise:.3g}, delta {delta:.2g}",
     }
 )
 _OUTSIDE = MappingProxyType(
     {
-        "user": "outside the guarantee: what stays on a device, texts of public people, and what is only "
-        "shown here (training loss, validation and test scores)",
-        "sample": "outside the guarantee: texts of public people, how many samples a step drew, and what is "
-        "only shown here (training loss, validation and test scores)",
+        "user": "outside the guarantee: what stays on a device, texts of public people, which labels there "
+        "are, and what is only shown here (training loss, validation and test scores)",
+        "sample": "outside the guarantee: texts of public people, which labels there are, how many texts a "
+        "device has and how many a step drew, and what is only shown here (training loss, validation and "
+        "test scores)",
         "local": "outside the guarantee: the texts and labels themselves, which are uploaded as they are, "
-        "and what is only shown here (scores)",
+        "embeddings of later requests, and what is only shown here (scores)",
     }
 )
 
@@ -43,7 +44,9 @@ class Guarantee:
     """What is hidden in a run, how well, and what is not.
 
     Attributes:
-        kind: Whether a person, a text or an uploaded embedding is hidden.
+        kind: Where noise is put.
+        unit: What is hidden; of texts that are in several training examples, each example.
+        texts_leave: Whether the texts themselves are uploaded, which no noise hides.
         settings: The run's settings of privacy.
         delta: Of the guarantee.
         noise_multiplier: In units of the bound.
@@ -55,6 +58,8 @@ class Guarantee:
     """
 
     kind: Kind
+    unit: Unit
+    texts_leave: bool
     settings: PrivacySettings
     delta: float
     noise_multiplier: float
@@ -82,12 +87,23 @@ class Guarantee:
         """Returns the epsilon of what was released, by the run's accountant."""
         return epsilon(history, self.delta, self.settings.accountant)
 
+    def largest(self, histories: Iterable[Sequence[Spent]]) -> tuple[float, Sequence[Spent]]:
+        """Returns the largest epsilon of several histories, by the run's accountant, and whose it is."""
+        return largest(histories, self.delta, self.settings.accountant)
+
+    def among(self, people: int, seed: int) -> Guarantee:
+        """Returns the same noise in a run of another seed with other people, as an attacker would redo it."""
+        releases = {number: release.among(people) for number, release in self.releases.items()}
+        return replace(self, releases=releases, seed=seed)
+
     def summary(self) -> dict[str, Any]:
         """Returns the terms as a run's record has them; of numbers that are not finite none is written."""
         asked, releases = self.settings, [*self.releases.values()]
         clip = asked.bound if math.isfinite(asked.bound) else None
         return {
             "dp": self.kind,
+            "unit": self.unit,
+            "texts_leave": self.texts_leave,
             "delta": self.delta,
             "noise_multiplier": self.noise_multiplier,
             "clip": clip,
@@ -99,9 +115,9 @@ class Guarantee:
             "rounds": list(self.rounds),
         }
 
-    def notes(self, method: Method, population: Population) -> tuple[str, ...]:
+    def notes(self, method: Method) -> tuple[str, ...]:
         """Tells what is promised and what is not, one line each."""
-        told = [_PROMISES[self.kind].format(noise=self.noise_multiplier, delta=self.delta)]
+        told = [_PROMISES[self.kind].format(unit=self.unit, noise=self.noise_multiplier, delta=self.delta)]
         for phase, rounds in zip(method.phases, self.rounds, strict=True):
             if rounds < phase.rounds:
                 told.append(f"the budget allows {rounds} of {phase.rounds} {phase.name} rounds")
@@ -110,10 +126,15 @@ class Guarantee:
                 f"simulated: noise as if {self.settings.noise_cohort} devices were in a round; epsilon is "
                 "that federation's, not this one's"
             )
-        if self.kind == "sample" and any(repeats_texts(phase.client, population) for phase in method.phases):
+        if self.unit == "example":
             told.append(
-                "one text is in several training examples here: what is hidden is an example, and a text by "
-                "as many times epsilon"
+                "one text is in several training examples here: epsilon is of a single example, and of a "
+                "text in n of them by group privacy some 2n times that"
+            )
+        if self.kind == "sample" and self.texts_leave:
+            told.append(
+                f"{method.name} uploads its texts as they are: what is hidden is only what devices learn "
+                "from them"
             )
         return (*told, _OUTSIDE[self.kind])
 

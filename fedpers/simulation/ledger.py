@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from fedpers.dp import Spent, merged
 from fedpers.engine import Aside
 from fedpers.errors import InputError
 from fedpers.simulation.guarantee import Guarantee
 
 _KEY = "privacy"  # in a checkpoint's record
-_ACCOUNTED = 8  # of different histories, those that spend most by Rényi divergences
 
 
 @dataclass
@@ -86,13 +83,10 @@ class Ledger:
             found["epsilon"] = _finite(guarantee.epsilon(self.of_all))
             found["releases"] = sum(spent.steps for spent in self.of_all)
             return found
-        # Many have the same history, and of different ones the accountant's time is worth the worst only.
-        each = {person: merged(own) for person, own in self.of_person.items()}
-        bounds = {history: guarantee.so_far(history) for history in set(each.values())}
-        worst = sorted(bounds, key=bounds.__getitem__, reverse=True)[:_ACCOUNTED]
-        found["epsilon"] = _finite(max((guarantee.epsilon(history) for history in worst), default=0.0))
-        middle = float(np.median([bounds[history] for history in each.values()] or [0.0]))
-        found["epsilon_median"] = _finite(middle)
+        each = sorted(map(merged, self.of_person.values()), key=guarantee.so_far)
+        half = each[: math.ceil(len(each) / 2)]
+        found["epsilon"] = _finite(guarantee.largest(each)[0])
+        found["epsilon_median"] = _finite(guarantee.largest(half)[0])
         found["people"] = len(each)
         return found
 

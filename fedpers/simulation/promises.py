@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from fedpers.clients import AnonymousUpload
 from fedpers.data import Population
-from fedpers.dp import Guard, Spent, epsilon, merged, noise_for, steps_within
+from fedpers.dp import Guard, Spent, epsilon, largest, merged, noise_for, steps_within
 from fedpers.errors import InputError
-from fedpers.method import Method, Phase, Server
+from fedpers.method import Method, Phase, Server, repeats_texts, shows_others
 from fedpers.models import Model
 from fedpers.settings import PrivacySettings, Settings
 from fedpers.simulation.guarantee import Guarantee, Kind
@@ -17,7 +17,6 @@ from fedpers.simulation.rehearsal import Timetable, timetable
 from fedpers.strategies import Cloud, Partly, Release, Silence, TaskFederation, averages
 
 _COUNTED = 20  # devices in a round for each unit of noise on a count (Andrew et al.: a twentieth)
-_LOOKED_AT = 8  # histories that spend most, which are accounted exactly
 _USUAL_DELTA = 1e-5
 
 
@@ -37,10 +36,15 @@ def guarantee_of(
         InputError: The settings contradict each other, or the method has nothing of the kind to protect.
     """
     asked = settings.privacy
-    _check(asked)
+    check_terms(asked)
     if asked.dp == "none":
         return None
     delta = _delta(asked, settings, population)
+    if asked.dp != "local" and any(shows_others(phase.client) for phase in method.phases):
+        raise InputError(
+            f"--dp {asked.dp} counts a person's texts on the own device, and {method.name} reads them on "
+            "other people's too: leave --context-of another out"
+        )
     make = {"user": _of_users, "sample": _of_samples, "local": _of_records}[asked.dp]
     return make(_Case(settings, method, population, server, model, delta))
 
@@ -53,11 +57,18 @@ def usual_kind(method: Method, server: Server) -> Kind:
         server: What the servers' halves are made from.
 
     Raises:
-        InputError: A strategy looks at single updates.
+        InputError: A strategy looks at single updates, or texts themselves are uploaded and nothing else.
     """
     if _uploads(method, server):
         return "local"
-    return "user" if any(_releases_updates(phase, server) for phase in method.phases) else "sample"
+    if any(_releases_updates(phase, server) for phase in method.phases):
+        return "user"
+    if _texts_leave(method):
+        raise InputError(
+            f"{method.name} uploads its texts as they are, which no noise hides: leave it out, or give --dp "
+            "sample to hide what devices learn from them"
+        )
+    return "sample"
 
 
 @dataclass(frozen=True)
@@ -105,8 +116,8 @@ class _Case:
         return tuple(rounds)
 
 
-def _check(asked: PrivacySettings) -> None:
-    """Refuses settings that contradict each other."""
+def check_terms(asked: PrivacySettings) -> None:
+    """Raises InputError if settings contradict each other, whatever the method."""
     given = {
         "--epsilon": asked.epsilon,
         "--noise-multiplier": asked.noise_multiplier,
@@ -171,6 +182,8 @@ def _of_users(case: _Case) -> Guarantee:
             f"--dp user protects updates, and the clients of {case.method.name} send none: use --dp sample"
             + (" or local" if _uploads(case.method, case.server) else "")
         )
+    if _texts_leave(case.method):
+        raise InputError(f"--dp user hides updates, and {case.method.name} uploads its texts as they are too")
     people = len(case.population.clients)
     steps, devices = {}, {}
     for number in numbers:
@@ -184,7 +197,17 @@ def _of_users(case: _Case) -> Guarantee:
     releases = {n: _release(case, devices[n], noise, people) for n in numbers}
     rounds = case.rounds_within(steps)
     return Guarantee(
-        "user", asked, case.delta, noise, releases, frozenset(), steps, rounds, settings.run.seed
+        kind="user",
+        unit="person",
+        texts_leave=False,
+        settings=asked,
+        delta=case.delta,
+        noise_multiplier=noise,
+        releases=releases,
+        guarded=frozenset(),
+        steps=steps,
+        rounds=rounds,
+        seed=settings.run.seed,
     )
 
 
@@ -232,8 +255,19 @@ def _of_records(case: _Case) -> Guarantee:
                 f"--epsilon-budget {asked.epsilon_budget:g} is below the epsilon {spent:.3g} of each "
                 "uploaded embedding: raise it, or the noise"
             )
-    rounds = tuple(phase.rounds for phase in case.phases)
-    return Guarantee("local", asked, case.delta, noise, {}, frozenset(sent), steps, rounds, settings.run.seed)
+    return Guarantee(
+        kind="local",
+        unit="embedding",
+        texts_leave=True,
+        settings=asked,
+        delta=case.delta,
+        noise_multiplier=noise,
+        releases={},
+        guarded=frozenset(sent),
+        steps=steps,
+        rounds=tuple(phase.rounds for phase in case.phases),
+        seed=settings.run.seed,
+    )
 
 
 def _of_samples(case: _Case) -> Guarantee:
@@ -245,19 +279,37 @@ def _of_samples(case: _Case) -> Guarantee:
     noise = _noise_for_worst(case, plan, rounds)
     if asked.epsilon_budget is not None:
         rounds = _rounds_of_people(case, plan, noise, asked.epsilon_budget)
-    return Guarantee("sample", asked, case.delta, noise, {}, numbers, {}, rounds, case.settings.run.seed)
+    repeats = any(repeats_texts(phase.client, case.population) for phase in case.phases)
+    return Guarantee(
+        kind="sample",
+        unit="example" if repeats else "text",
+        texts_leave=_texts_leave(case.method),
+        settings=asked,
+        delta=case.delta,
+        noise_multiplier=noise,
+        releases={},
+        guarded=numbers,
+        steps={},
+        rounds=rounds,
+        seed=case.settings.run.seed,
+    )
 
 
 def _noise_for_worst(case: _Case, plan: Timetable, rounds: Sequence[int]) -> float:
     """Returns the noise multiplier with which nobody passes the target, or the given one."""
-    histories = plan.histories(rounds)
-    noise = case.noise_for(_worst(histories, case.delta)[0])
     asked = case.settings.privacy
-    if asked.epsilon is None:
-        return noise
-    # Who is worst may depend on the noise, so look again with what was found.
-    noisy = {tuple(replace(spent, noise_multiplier=noise) for spent in history) for history in histories}
-    return max(case.noise_for(history) for history in _worst(noisy, case.delta))
+    if asked.noise_multiplier is not None:
+        return asked.noise_multiplier
+    assert asked.epsilon is not None
+    histories, noise = plan.histories(rounds), 0.0
+    _, worst = largest(_noisy(histories, 1.0), case.delta, "rdp")
+    # Who is worst depends on the noise, so look again with what was found.
+    while (needed := case.noise_for(worst)) > noise:
+        noise = needed
+        spent, worst = largest(_noisy(histories, noise), case.delta, asked.accountant)
+        if spent <= asked.epsilon:
+            break
+    return noise
 
 
 def _rounds_of_people(case: _Case, plan: Timetable, noise: float, budget: float) -> tuple[int, ...]:
@@ -265,12 +317,7 @@ def _rounds_of_people(case: _Case, plan: Timetable, noise: float, budget: float)
     accountant = case.settings.privacy.accountant
 
     def fits(rounds: Sequence[int]) -> bool:
-        noisy = {
-            tuple(replace(spent, noise_multiplier=noise) for spent in history)
-            for history in plan.histories(rounds)
-        }
-        worst = _worst(noisy, case.delta)
-        return all(epsilon(history, case.delta, accountant) <= budget for history in worst)
+        return largest(_noisy(plan.histories(rounds), noise), case.delta, accountant)[0] <= budget
 
     rounds = [0] * len(case.phases)
     for number, phase in enumerate(case.phases):
@@ -284,10 +331,15 @@ def _rounds_of_people(case: _Case, plan: Timetable, noise: float, budget: float)
     return tuple(rounds)
 
 
-def _worst(histories: set[tuple[Spent, ...]], delta: float) -> list[tuple[Spent, ...]]:
-    """Returns the histories that spend most, by Rényi divergences, the worst first."""
-    by_epsilon = sorted(histories, key=lambda history: epsilon(history, delta, "rdp"), reverse=True)
-    return by_epsilon[:_LOOKED_AT]
+def _noisy(histories: set[tuple[Spent, ...]], noise: float) -> list[tuple[Spent, ...]]:
+    """Returns histories with a noise multiplier, in an order that is the same in every process."""
+    ordered = sorted(histories, key=repr)
+    return [tuple(replace(spent, noise_multiplier=noise) for spent in history) for history in ordered]
+
+
+def _texts_leave(method: Method) -> bool:
+    """Tells whether devices upload their texts themselves."""
+    return any(isinstance(phase.client, AnonymousUpload) for phase in method.phases)
 
 
 def _uploads(method: Method, server: Server) -> dict[int, int]:

@@ -109,7 +109,7 @@ def prepare(settings: Settings, build: Build, report: Reporter, *, resume: bool 
     guarantee = guarantee_of(settings, method, population, server, model)
     for note in (*population.notes, *method.notes(population)):
         report.say(note)
-    for note in guarantee.notes(method, population) if guarantee else ():
+    for note in guarantee.notes(method) if guarantee else ():
         report.say(note)
     if spec.random_weights and settings.model.model != TINY:
         report.say(f"{settings.model.model} holds no weights: the model starts from random ones")

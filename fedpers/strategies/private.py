@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -69,9 +69,18 @@ class Release:
     quantile_rate: float = 0.2
     count_noise: float = 0.0
 
+    def among(self, people: int) -> Release:
+        """Returns the same noise and number of devices where there are so many people."""
+        devices = min(self.devices, people)
+        noised_as = devices if self.noised_as == self.devices else self.noised_as
+        return replace(self, rate=devices / people, devices=devices, noised_as=noised_as)
+
     @property
     def sum_noise(self) -> float:
-        """The noise multiplier of the sum, larger where a count is released beside it (theorem 1)."""
+        """The noise multiplier of the sum, larger where a count is released beside it (theorem 1).
+
+        A person moves the count, from which half of all is taken, by a half.
+        """
         if self.quantile is None or not self.noise_multiplier:
             return self.noise_multiplier
         return 1 / math.sqrt(self.noise_multiplier**-2 - (2 * self.count_noise) ** -2)
@@ -119,7 +128,7 @@ class Private(Guarded):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Hands the noised mean on to the inner strategy, even where nobody was drawn."""
         assert self._asked is not None
-        answers = list(replies)
+        answers = [reply for reply in replies if reply.has_content()]  # the others are errors
         count, within = _counted(answers, _EXAMPLES), _counted(answers, WITHIN)
         draw = stream(self._seed, f"noise-{self._purpose}", server_round)
         released = ArrayRecord({n: Array(a) for n, a in self._released(answers, count, draw).items()})
@@ -129,7 +138,7 @@ class Private(Guarded):
         message = Message(content, reply_to=self._asked)
         self._asked = None  # a checkpoint has the arrays already
         if self._release.quantile is not None:
-            self._adapt(within, draw)
+            self._adapt(within - count / 2, draw)
         return self.inner.aggregate_train(server_round, [message])
 
     def _released(
@@ -150,13 +159,18 @@ class Private(Guarded):
             found[name] = end.astype(np.float32)
         return {name: found[name] for name in broadcast}
 
-    def _adapt(self, within: float, draw: np.random.Generator) -> None:
-        """Moves the bound towards the quantile, by a noised share of the norms within it."""
+    def _adapt(self, surplus: float, draw: np.random.Generator) -> None:
+        """Moves the bound towards the quantile, by a noised share of the norms within it.
+
+        Args:
+            surplus: How many more were within it than half of all. A person's norm moves that by a half.
+            draw: The noise.
+        """
         release = self._release
         assert release.quantile is not None
         scale = release.devices / release.noised_as
         noise = release.count_noise * scale * draw.standard_normal() if release.noise_multiplier else 0.0
-        share = (within + noise) / release.devices
+        share = (surplus + noise) / release.devices + 0.5
         self.clip *= math.exp(-release.quantile_rate * (share - release.quantile))
 
 
@@ -178,7 +192,7 @@ def _numbers(message: Message) -> dict[str, float]:
 def _counted(replies: Sequence[Message], name: str) -> float:
     """Returns a number's sum over the devices behind some replies, each of which may be a mean of several."""
     numbers = [_numbers(reply) for reply in replies]
-    return sum(own[_EXAMPLES] * (own[name] if name != _EXAMPLES else 1) for own in numbers)
+    return sum(own[_EXAMPLES] * (own.get(name, 0) if name != _EXAMPLES else 1) for own in numbers)
 
 
 def _means(replies: Sequence[Message], count: float) -> dict[str, float]:

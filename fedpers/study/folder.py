@@ -10,7 +10,6 @@ table.md table.csv result.json    what came out, and pictures if the study has a
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from datetime import datetime
@@ -19,6 +18,7 @@ from typing import Any
 
 from fedpers import runs
 from fedpers.errors import InputError
+from fedpers.files import write_whole
 from fedpers.report.progress import Reporter
 from fedpers.study.cell import Failure
 from fedpers.study.grid import Task
@@ -78,13 +78,6 @@ def write_cell(folder: Path, task: Task, result: Mapping[str, Any] | Failure) ->
     else:
         write_whole(path, json.dumps(result) + "\n")
         trace.unlink(missing_ok=True)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file that is never there in part."""
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
 
 
 def _check_same(folder: Path, name: str) -> None:

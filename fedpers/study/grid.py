@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, get_args
 from fedpers.comparison import Where
 from fedpers.errors import InputError, unknown
 from fedpers.experiments import find, own_sections
+from fedpers.report.study_plots import is_number
 from fedpers.settings import RunSettings, Settings, resolve
 from fedpers.study.description import Gain, Layer, OwnCell, Plot, Study
 from fedpers.study.measures import check_measure, split
@@ -21,7 +21,7 @@ from fedpers.study.measures import check_measure, split
 NO_LABEL = "-"  # shown on an axis that a cell has no label on
 # What changes no result, and what a study decides itself.
 _FREE = ("workers", "ray_address", "checkpoint_every", "state_folder", "keep_rounds", "keep_states")
-_DECIDED = {"engine.workers": "--jobs", "run.seed": "--seeds"}
+_DECIDED = {"engine.workers": "--jobs", "run.seed": "--seeds, or seeds = [...] in the study's file"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,8 @@ def cells_of(study: Study, layers: Sequence[Layer] = ()) -> list[Cell]:
         layers: Settings of all cells that go before the file's, but not before what an axis or cell sets.
 
     Raises:
-        InputError: A setting or label is unknown or breaks a rule, or a layer sets what an axis sets.
+        InputError: A setting or label is unknown or breaks a rule, a layer sets what an axis sets, or
+            anything what a study decides itself.
     """
     for layer in layers:
         _check_layer(study, layer)
@@ -158,6 +159,8 @@ def _cell(
     try:
         if where and where[-1] not in get_args(Where):
             raise unknown("place to train", where[-1], get_args(Where))
+        for given in (study.settings, *settings):
+            _check_undecided(given, _DECIDED)
         resolved = resolve([study.settings, *layers, *settings], own_sections())
         find(resolved.run.method)
     except InputError as error:
@@ -176,10 +179,14 @@ def _check_layer(study: Study, layer: Layer) -> None:
         if isinstance(fields, Mapping)
         for field in fields
     }
-    for section, fields in layer.items():
-        for field in fields:
-            by = ({**_DECIDED, **set_by}).get(f"{section}.{field}")
-            if by:
+    _check_undecided(layer, {**_DECIDED, **set_by})
+
+
+def _check_undecided(given: Mapping[str, Any], set_by: Mapping[str, str]) -> None:
+    """Raises an InputError if settings hold one that is set by something else, which would win."""
+    for section, fields in given.items():
+        for field in fields if isinstance(fields, Mapping) else ():
+            if by := set_by.get(f"{section}.{field}"):
                 raise InputError(f"{section}.{field} is set by {by}: leave it out")
 
 
@@ -195,7 +202,7 @@ def _check_shown(study: Study, cells: Sequence[Cell]) -> None:
     for heading, published in study.published.items():
         _check_figures(f"published.{heading}", published.figures, list(known.items()), numeric)
     if study.plot:
-        _check_plot(study.plot, known, numeric, bool(study.gains))
+        _check_plot(study.plot, cells, known, numeric, bool(study.gains))
 
 
 def _check_gain(heading: str, gain: Gain, sets: set[str], known: Mapping[str, set[str]]) -> None:
@@ -213,7 +220,9 @@ def _check_gain(heading: str, gain: Gain, sets: set[str], known: Mapping[str, se
             raise unknown(f"label of gains.{heading}", label, known[axis])
 
 
-def _check_plot(plot: Plot, known: Mapping[str, set[str]], numeric: set[str], gains: bool) -> None:
+def _check_plot(
+    plot: Plot, cells: Sequence[Cell], known: Mapping[str, set[str]], numeric: set[str], gains: bool
+) -> None:
     if plot.kind == "people":
         if not gains:
             raise InputError("plot.kind 'people' draws gains: describe one under [gains.HEADING]")
@@ -225,6 +234,19 @@ def _check_plot(plot: Plot, known: Mapping[str, set[str]], numeric: set[str], ga
             raise unknown("axis of the plot", axis, known)
     if plot.x not in numeric:
         raise InputError(f"plot.x {plot.x!r}: lines run along an axis whose labels are numbers")
+    _check_lines(plot.x, plot.lines, cells)
+
+
+def _check_lines(x: str, lines: str | None, cells: Sequence[Cell]) -> None:
+    """Raises an InputError if several cells would be at the same place of the same line."""
+    placed = [cell.labels for cell in cells if is_number(cell.labels[x])]
+    for axis in cells[0].labels:
+        if axis not in (x, lines) and len({labels[axis] for labels in placed}) > 1:
+            raise InputError(
+                f"plot.lines is missing: the axis that tells the lines apart, such as {axis!r}"
+                if lines is None
+                else f"plot.lines {lines!r}: cells on one line differ by {axis!r} too; leave the plot out"
+            )
 
 
 def _check_figures(
@@ -241,15 +263,3 @@ def _check_figures(
             _check_figures(f"{place}.{label}", figure, rest, numeric)
         elif isinstance(figure, bool) or not isinstance(figure, int | float):
             raise InputError(f"{place}.{label} {figure!r}: give a number")
-
-
-def is_number(label: str) -> bool:
-    """Tells whether a label can be a place on an axis of numbers.
-
-    >>> is_number("0.5"), is_number("ten")
-    (True, False)
-    """
-    try:
-        return math.isfinite(float(label))
-    except ValueError:
-        return False

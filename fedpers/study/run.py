@@ -11,12 +11,13 @@ from typing import Any
 from fedpers import runs
 from fedpers.engine import spread
 from fedpers.errors import FedpersError
+from fedpers.files import write_whole
 from fedpers.report.progress import Reporter
 from fedpers.report.study_plots import draw_lines, draw_people
 from fedpers.report.study_tables import study_csv, study_markdown
 from fedpers.study.cell import Failure, run_task
 from fedpers.study.description import Layer, Study
-from fedpers.study.folder import drop_if_empty, open_folder, read_cell, write_cell, write_whole
+from fedpers.study.folder import drop_if_empty, open_folder, read_cell, write_cell
 from fedpers.study.grid import Cell, Task, cells_of
 from fedpers.study.summary import Records, pairs, shown, summarise
 
@@ -73,11 +74,12 @@ def conduct(
         "interrupted": interrupted,
         "seconds": time.monotonic() - start,
         "run": str(folder),
+        "files": [],
     }
-    result["files"] = [str(path) for path in _draw(study, cells, known, result, folder)]
-    write_whole(folder / "table.md", study_markdown(result))
-    write_whole(folder / "table.csv", study_csv(result))
-    runs.write_result(folder, result)
+    _write(folder, result)  # before the picture: should that fail, the numbers are there
+    if drawn := _draw(study, cells, known, result, folder):
+        result["files"] = [str(path) for path in drawn]
+        _write(folder, result)
     return result
 
 
@@ -104,6 +106,13 @@ def _note(study: Study, came: Mapping[str, Any] | Failure) -> str:
     heading, measure = next(iter(study.measures.items()))
     value = shown(measure, came)
     return f"{heading} -" if value is None else f"{heading} {value:.3f}"
+
+
+def _write(folder: Path, result: Mapping[str, Any]) -> None:
+    """Writes what came out, as tables and as JSON has it."""
+    write_whole(folder / "table.md", study_markdown(result))
+    write_whole(folder / "table.csv", study_csv(result))
+    runs.write_result(folder, result)
 
 
 def _draw(

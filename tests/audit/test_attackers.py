@@ -113,7 +113,6 @@ def test_a_batch_narrows_the_candidates_to_its_people() -> None:
         ({"linked": "two"}, "give whole numbers from 1"),
         ({"linked": "50"}, "the size must be 1 to 10"),
         ({"labelled": 10}, "allows 1 to 9"),
-        ({"leak_count": True}, "--leak-count needs --leak-time"),
         ({"device_classes": 7}, "there must be 1 to 6"),
         ({"batch_people": 7}, "they must have 1 to 6"),
     ],

@@ -28,6 +28,19 @@ def test_more_noise_means_more_misattribution(points: list[Point]) -> None:
     assert points[1].attribution.misattribution_rate > 0.5
 
 
+def test_a_point_keeps_its_own_promise_of_privacy(silent: Reporter) -> None:
+    private = {
+        "privacy": {"dp": "local", "epsilon": 8.0},
+        "idfree": {**QUICK["idfree"], "upload": "each-epoch"},
+    }
+    settings = small(run={"method": "idfree"}, **private)
+    points = [*frontier(settings, parse_sweep("cloud_epochs=1,3"), silent)]
+    alone = small(run={"method": "idfree"}, **{**private, "idfree": {**private["idfree"], "cloud_epochs": 3}})
+    outcome = simulate(prepare(alone, find("idfree").build, silent), silent)
+    assert outcome.test.accuracy == points[1].accuracy
+    assert points[0].attribution.misattribution_rate != points[1].attribution.misattribution_rate
+
+
 def test_all_points_share_the_central_model(points: list[Point]) -> None:
     assert points[0].central_accuracy == points[1].central_accuracy
     assert all(point.gain == pytest.approx(point.accuracy - point.central_accuracy) for point in points)

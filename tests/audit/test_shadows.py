@@ -13,7 +13,7 @@ from fedpers.audit.exposure import Corpus
 from fedpers.audit.shadows import Found, Shadow, halved, inside_of, people_of_attack, run_shadow
 from fedpers.experiments import find
 from fedpers.report.progress import Reporter
-from fedpers.simulation import lay_out, prepare
+from fedpers.simulation import Outcome, Setup, lay_out, prepare, simulate
 from tests.audit.attacked import BY_HEART, finished
 from tests.conftest import small
 
@@ -76,6 +76,33 @@ def test_another_shadow_run_has_other_draws() -> None:
 
 
 @pytest.mark.parametrize("of", ["text", "person"])
+def test_a_shadow_run_has_the_attacked_ones_noise_but_not_its_draws(
+    of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = small(
+        run={"method": "conventional"},
+        data={"held_out_people": 4},
+        privacy={"dp": "user", "noise_multiplier": 3.0},
+    )
+    attacked = prepare(settings, find("conventional").build, Reporter(silent=True))
+    made: list[Setup] = []
+
+    def watched(setup: Setup, *given: Any, **named: Any) -> Outcome:
+        made.append(setup)
+        return simulate(setup, *given, **named)
+
+    monkeypatch.setattr(shadows, "simulate", watched)
+    run_shadow(Shadow(settings, of, "model", 0, attacked.base))
+    [guarantee, theirs] = [made[0].guarantee, attacked.guarantee]
+    assert guarantee is not None
+    assert theirs is not None
+    assert guarantee.seed == made[0].settings.run.seed != theirs.seed
+    assert guarantee.noise_multiplier == theirs.noise_multiplier == 3.0
+    [release] = guarantee.releases.values()
+    assert release.rate * len(made[0].population.clients) == pytest.approx(release.devices)
+
+
+@pytest.mark.parametrize("of", ["text", "person"])
 def test_every_text_is_in_one_of_two_halves(of: str) -> None:
     population = lay_out(small(), find("conventional").build)[1]
     corpus = Corpus.of(population, people_of_attack(population, of))
@@ -126,5 +153,6 @@ def test_another_view_runs_anew_what_was_not_looked_at(tmp_path: Path) -> None:
     audit_membership(run, rounds, Reporter(silent=True))
     assert all(path.stat().st_mtime_ns > before for path, before in times.items())
     times = {path: path.stat().st_mtime_ns for path in times}
-    audit_membership(run, settings, Reporter(silent=True))
-    assert times == {path: path.stat().st_mtime_ns for path in times}
+    for again in (settings, rounds):
+        audit_membership(run, again, Reporter(silent=True))
+        assert times == {path: path.stat().st_mtime_ns for path in times}

@@ -61,6 +61,23 @@ def test_a_sum_is_read_as_counted_by_hand() -> None:
     assert found["took_part"] == 1.0  # the outsider's words did not move
 
 
+def test_people_without_a_known_word_are_left_out_where_words_are_scored() -> None:
+    tables = Tables("words", "identifiers", np.arange(1, WORDS))
+    moved = {"words": Rows(np.array([0]), np.ones((1, 4), np.float32), WORDS)}
+    named = {"identifiers": Rows(np.array([2, 3]), np.ones((2, 4), np.float32), WORDS)}
+    wordless = Sight(3, 10, moved | named, 0.0, np.array([], np.int64), np.array([2, 3]))
+    spoken = Sight(4, 10, {**FIRST.moved, **named}, 0.0, FIRST.present, np.array([2, 3]))
+    directions = {"words": np.eye(4)[:, :1]}
+    both = means(Attacker(tables, None, 1.0, directions), [[spoken], [wordless]])
+    alone = means(Attacker(tables, None, 1.0, directions), [[spoken]])
+    names = ("precision", "recall", "words", "chance", "auc", "aimed_words")
+    assert {name: both[name] for name in names} == {name: alone[name] for name in names}
+    assert both["moved"] == pytest.approx((4 / 9 + 0) / 2)
+    assert both["tokens"] == both["identifiers"] == 1.0
+    nobody = means(Attacker(tables, None, 1.0, directions), [[wordless]])
+    assert {nobody[name] for name in names} == {None}
+
+
 def test_without_public_texts_nothing_is_known_to_be_frequent() -> None:
     found = means(Attacker(TABLES, None, bound=1.0), [[FIRST]])
     assert (found["unusual_tokens"], found["aimed_words"]) == (None, None)

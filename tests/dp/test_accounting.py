@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opacus.accountants import PRVAccountant, RDPAccountant
 
-from fedpers.dp import Sampling, Spent, epsilon, merged, noise_for, steps_within
+from fedpers.dp import Sampling, Spent, epsilon, largest, merged, noise_for, steps_within
 from fedpers.dp.accounting import _ORDERS
 from fedpers.errors import InputError
 
@@ -134,6 +134,31 @@ def test_the_noise_for_a_target_is_enough_and_no_more(target: float, sampling: S
 
     assert spent(noise) <= target
     assert spent(noise * 0.998) > target
+
+
+def test_the_largest_is_found_where_the_quick_bound_has_another_order() -> None:
+    # Who is drawn once with a large rate spends most, though eight others spend more by Rényi divergences.
+    once = [Spent(1.0, 8 / 9, 1 + n) for n in range(1, 4)]
+    often = [
+        Spent(1.0, 8 / size, steps) for size in (62, 71, 80, 98, 116, 133) for steps in range(40, 221, 12)
+    ]
+    histories = [[spent] for spent in (*once, *often)]
+    each = [epsilon(history, 1e-5) for history in histories]
+    for chosen in (histories, histories[:40], histories[3:]):
+        expected = max(each[histories.index(history)] for history in chosen)
+        most, who = largest(chosen, 1e-5)
+        assert most == expected
+        assert epsilon(who, 1e-5) == expected
+    by_bound = sorted(histories, key=lambda history: -epsilon(history, 1e-5, "rdp"))
+    assert largest(by_bound, 1e-5)[0] >= epsilon(by_bound[0], 1e-5)
+    assert largest([], 1e-5) == (0.0, ())
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1, 300.0, 1e5])
+def test_samples_of_fixed_size_have_an_epsilon_at_any_noise(noise: float) -> None:
+    found = epsilon([Spent(noise, 12 / 1100, 800, "fixed")], 1e-5)
+    whole = epsilon([Spent(noise / 2, 1.0, 800)], 1e-5, "rdp")
+    assert 0 < found <= whole * 1.01 + 0.1  # sampling amplifies; orders end at 128, which costs up to 0.09
 
 
 def test_an_epsilon_that_no_noise_reaches_is_refused() -> None:

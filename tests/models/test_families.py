@@ -197,6 +197,15 @@ def test_total_variation_of_betas_is_bounded(alpha: float, beta: float) -> None:
 
 
 @pytest.mark.parametrize("family", BOTH)
+def test_moments_are_those_of_the_draws(family: Family) -> None:
+    theta = {name: array * 1.5 for name, array in stack(family, 1).items()}
+    [drawn] = family.draw(theta, [20_000], [3])
+    mean, variance = family.moments({name: np.asarray(a.flatten(1), float) for name, a in theta.items()})
+    np.testing.assert_allclose(drawn.flatten(1).mean(dim=0), mean[0], atol=0.02)
+    np.testing.assert_allclose(drawn.flatten(1).var(dim=0), variance[0], rtol=0.08)
+
+
+@pytest.mark.parametrize("family", BOTH)
 def test_several_uploads_are_as_one_of_as_many_times_the_coordinates(family: Family) -> None:
     theta = {name: t.flatten(1).double().numpy() for name, t in stack(family, 2, 1, 3).items()}
     first, second = ({name: array[[place]] for name, array in theta.items()} for place in (0, 1))

@@ -67,3 +67,16 @@ def test_few_long_steps_have_a_line_each_above_the_bar() -> None:
         stage.advance("the first")
         stage.advance("the second")
     assert "the first\n" in stream.getvalue().replace("\r", "")
+
+
+def test_a_step_without_a_note_has_no_line_above_the_bar() -> None:
+    def lines(*notes: str) -> int:
+        stream = io.StringIO()
+        console = Console(file=stream, force_terminal=True, width=80)
+        with Reporter(console).stage("shadow runs", 3, each=True) as stage:
+            for note in notes:
+                stage.advance(note)
+        return stream.getvalue().count("\n")
+
+    assert lines("", "", "") == lines()
+    assert lines("", "the second", "") == lines() + 1

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from fedpers.report.study_plots import Pair, draw_lines, draw_people, shares_by_bin
 from tests.report.test_study_tables import MEASURED, RESULT
@@ -19,6 +20,30 @@ def test_lines_are_drawn_as_png_and_svg(tmp_path: Path) -> None:
     assert [file.name for file in files] == ["lines.png", "lines.svg"]
     assert files[0].stat().st_size > 1000
     assert "published: Paper" in files[1].read_text()
+
+
+def test_equal_places_with_equal_values_are_drawn(tmp_path: Path) -> None:
+    none, tokens = RESULT["cells"]
+    cells = [
+        {**tokens, "labels": {"kind": "tokens", "length": length}, "measures": {"accuracy": measured}}
+        for length, measured in (("5", {**MEASURED, "low": 0.3}), ("5.0", MEASURED))
+    ]
+    files = draw_lines({**RESULT, "cells": [none, *cells]}, "length", "kind", tmp_path)
+    assert [file.name for file in files] == ["lines.png", "lines.svg"]
+
+
+@pytest.mark.parametrize("label", ["inf", "nan"])
+def test_what_has_no_place_on_the_axis_is_a_level_line(tmp_path: Path, label: str) -> None:
+    cells = [
+        {
+            **RESULT["cells"][1],
+            "labels": {"kind": "tokens", "length": own},
+            "measures": {"accuracy": MEASURED},
+        }
+        for own in ("5", label)
+    ]
+    _, svg = draw_lines({**RESULT, "cells": cells}, "length", "kind", tmp_path)
+    assert f"tokens {label}" in svg.read_text()
 
 
 def test_people_are_drawn_with_the_shares_of_those_who_gain(tmp_path: Path) -> None:

@@ -26,6 +26,17 @@ from tests.dp.test_guards import norm
 SILENT = Reporter(silent=True)
 
 
+class Told(Reporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(silent=True)
+        self.notes: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.notes.append(text)
+
+
 def private(
     method: str = "user-identifier", federation: dict[str, Any] | None = None, **privacy: Any
 ) -> Settings:
@@ -184,6 +195,17 @@ def test_what_cannot_be_promised_is_refused(method: str, privacy: dict[str, Any]
         run(private(method, **privacy))
 
 
+@pytest.mark.parametrize("kind", ["user", "sample"])
+def test_texts_that_others_train_on_are_not_promised_to_be_hidden(kind: str) -> None:
+    asked = small(
+        run={"method": "perplm-hard"},
+        privacy={"dp": kind, "noise_multiplier": 1.0},
+        perplm_hard={"context_of": "another"},
+    )
+    with pytest.raises(InputError, match="leave --context-of another out"):
+        run(asked)
+
+
 class Stopping(Plain):
     """A device in whose third round somebody presses Ctrl-C."""
 
@@ -232,7 +254,50 @@ def test_texts_are_hidden_on_every_device_within_the_target(method: str) -> None
     found = spent(run(private(method, dp="sample", epsilon=8.0)))
     assert found["epsilon"] <= 8.0
     assert found["epsilon"] > 7.5  # of who spent most
-    assert found["epsilon_median"] > 0
+    assert 0 < found["epsilon_median"] <= found["epsilon"]
+
+
+def notes_of(method: str, /, **sections: dict[str, Any]) -> str:
+    report = Told()
+    prepare(small(run={"method": method}, **sections), find(method).build, report)
+    return "\n".join(report.notes)
+
+
+def test_where_a_text_is_in_several_examples_an_example_is_hidden() -> None:
+    hidden: dict[str, Any] = {"dp": "sample", "noise_multiplier": 1.0}
+    assert "privacy of examples" in notes_of("perplm-hard", privacy=hidden)
+    assert "some 2n times that" in notes_of("perplm-hard", privacy=hidden)
+    assert "privacy of texts" in notes_of("conventional", privacy=hidden)
+    assert spent(run(private("perplm-hard", **hidden)))["unit"] == "example"
+    assert spent(run(private("conventional", **hidden)))["unit"] == "text"
+
+
+@pytest.mark.parametrize("method", ["idfree", "on-device"])
+def test_texts_that_are_uploaded_are_not_called_hidden(method: str) -> None:
+    hidden: dict[str, Any] = {"dp": "sample", "noise_multiplier": 1.0}
+    assert f"{method} uploads its texts as they are" in notes_of(method, privacy=hidden)
+    assert spent(run(private(method, **hidden)))["texts_leave"]
+
+
+def test_everything_outside_is_named() -> None:
+    by_kind = {
+        kind: notes_of(method, privacy={"dp": kind, "noise_multiplier": 1.0})
+        for kind, method in (("user", "conventional"), ("sample", "conventional"), ("local", "idfree"))
+    }
+    assert "which labels there are" in by_kind["user"]
+    assert "how many texts a device has" in by_kind["sample"]
+    assert "embeddings of later requests" in by_kind["local"]
+
+
+def test_the_same_noise_among_others_has_a_seed_of_its_own() -> None:
+    asked = private("conventional", dp="user", noise_multiplier=1.0)
+    guarantee = prepare(asked, find("conventional").build, SILENT).guarantee
+    assert guarantee is not None
+    other = guarantee.among(3, seed=7)
+    assert (other.seed, other.noise_multiplier) == (7, 1.0)
+    assert [release.rate * 3 for release in other.releases.values()] == [
+        pytest.approx(min(3, release.devices)) for release in guarantee.releases.values()
+    ]
 
 
 def test_what_is_spent_of_texts_is_what_was_planned() -> None:

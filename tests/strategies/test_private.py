@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pytest
-from flwr.app import ConfigRecord, Message
+from flwr.app import ConfigRecord, Error, Message
 from flwr.serverapp.strategy import FedAvg, Strategy
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -139,6 +139,40 @@ def test_an_adaptive_bound_finds_the_quantile_of_the_norms() -> None:
             number,
         )
     assert server.strategy.clip == pytest.approx(1.8, abs=0.25)
+
+
+@pytest.mark.parametrize("joins", [0.0, 1.0])
+@pytest.mark.parametrize("others", [0, 3, 10])
+def test_a_person_moves_the_count_behind_an_adaptive_bound_by_a_half(others: int, joins: float) -> None:
+    release = replace(PLAIN, quantile=0.5, quantile_rate=1.0, noise_multiplier=0.0)
+    without, with_person = Server(release), Server(release)
+    come = [replace(update(n, 1.0), metrics={WITHIN: float(n % 2)}) for n in range(others)]
+    without.round(come)
+    with_person.round([*come, replace(update(others, 1.0), metrics={WITHIN: joins})])
+    moved = math.log(with_person.strategy.clip / without.strategy.clip) * release.devices
+    assert abs(moved) == pytest.approx(0.5)
+
+
+def test_a_device_that_answers_with_an_error_is_left_out() -> None:
+    server, updates = Server(PLAIN), [update(number, 1.0) for number in range(3)]
+    expected = Server(PLAIN).round(updates)
+    server.ask()
+    asked = server.strategy._asked
+    assert asked is not None
+    with quiet(), identity():
+        failed = Message(Error(code=1, reason="out of memory"), reply_to=asked)
+        replies = [reply(asked, own, dict(START)) for own in [mean(updates)]]
+        found, _ = server.strategy.aggregate_train(1, [failed, *replies])
+    assert found is not None
+    np.testing.assert_array_equal(to_arrays(found)["a"], expected)
+
+
+def test_among_fewer_people_as_many_devices_come_by_other_coins() -> None:
+    release = replace(PLAIN, rate=0.1, noise_multiplier=1.0)
+    half = release.among(50)
+    assert (half.rate, half.devices, half.noised_as, half.noise_multiplier) == (0.2, 10, 10, 1.0)
+    few = replace(release, noised_as=1000).among(4)
+    assert (few.rate, few.devices, few.noised_as) == (1.0, 4, 1000)
 
 
 def test_an_adaptive_bound_leaves_the_accounted_noise_to_sum_and_count_together() -> None:

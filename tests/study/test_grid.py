@@ -39,7 +39,7 @@ def test_given_settings_go_before_the_files_common_ones(tmp_path: Path) -> None:
     [
         ("user_identifier.identifier=name", "user_identifier.identifier is set by the study's kind"),
         ("engine.workers=2", "engine.workers is set by --jobs: leave it out"),
-        ("run.seed=2", "run.seed is set by --seeds: leave it out"),
+        ("run.seed=2", "run.seed is set by --seeds, or seeds = [...] in the study's file: leave it out"),
         ("data.client=2", "unknown setting 'data.client': did you mean 'data.clients'?"),
     ],
 )  # fmt: skip
@@ -47,6 +47,50 @@ def test_given_settings_never_make_cells_alike(tmp_path: Path, given: str, messa
     with pytest.raises(InputError) as error:
         cells_of(study_of(tmp_path), [parse_assignment(given)])
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "[axes.length]",
+            "[axes.seed]\na = { run.seed = 1 }\nb = { run.seed = 2 }\n[axes.length]",
+            "cell digits a 2: run.seed is set by --seeds, or seeds = [...] in the study's file: leave it out",
+        ),
+        ('run.method = "conv', 'run.seed = 3, run.method = "conv', "cell none: run.seed is set by --seeds"),
+        ("[settings]", "[settings]\nrun = { seed = 3 }", "cell none: run.seed is set by --seeds"),
+        ("{ cohort_size", "{ workers = 2, cohort_size", "cell none: engine.workers is set by --jobs: leave"),
+    ],
+    ids=["axis", "cell", "settings", "workers"],
+)  # fmt: skip
+def test_a_file_never_sets_what_its_study_decides(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in SMALL
+    with pytest.raises(InputError) as error:
+        cells_of(study_of(tmp_path, SMALL.replace(old, new)))
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("", "plot.lines is missing: the axis that tells the lines apart, such as 'kind'"),
+        ('lines = "at"', "plot.lines 'at': cells on one line differ by 'kind' too; leave the plot out"),
+    ],
+)
+def test_cells_at_the_same_place_are_on_different_lines(tmp_path: Path, lines: str, message: str) -> None:
+    axis = '[axes.at]\na = { where = "central" }\nb = { where = "federated" }\n' if lines else ""
+    text = SMALL.replace("[gains.gain]", f'{axis}[plot]\nkind = "lines"\nx = "length"\n{lines}\n[gains.gain]')
+    with pytest.raises(InputError) as error:
+        cells_of(study_of(tmp_path, text))
+    assert str(error.value) == message
+
+
+def test_an_axis_that_only_level_lines_have_labels_on_needs_no_line(tmp_path: Path) -> None:
+    text = SMALL.replace('tokens = { user_identifier.identifier = "tokens" }\n', "")
+    text = text.replace("figures = { none = 0.25, tokens", "figures = { none = 0.25, digits")
+    text = text.replace("[gains.gain]", '[plot]\nkind = "lines"\nx = "length"\n[gains.gain]')
+    names = [cell.name for cell in cells_of(study_of(tmp_path, text))]
+    assert names == ["none", "digits 2", "digits 5"]
 
 
 def test_a_baseline_differs_by_its_labels_or_has_no_others(cells: list[Cell]) -> None:

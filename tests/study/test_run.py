@@ -134,6 +134,31 @@ def test_the_folder_holds_the_tables_and_the_result(tmp_path: Path, monkeypatch:
     assert len(list((folder / "cells").iterdir())) == 5
 
 
+LINES = '[plot]\nkind = "lines"\nx = "length"\nlines = "kind"\n[gains.gain]'
+
+
+def test_the_result_names_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = conducted(tmp_path, monkeypatch, Runs(), SMALL.replace("[gains.gain]", LINES))
+    folder = tmp_path / "out"
+    assert result["files"] == [str(folder / "lines.png"), str(folder / "lines.svg")]
+    assert json.loads((folder / "result.json").read_text())["files"] == result["files"]
+    assert f"Drawn: {result['files'][0]}" in (folder / "table.md").read_text()
+
+
+def test_a_picture_that_fails_takes_no_number_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object) -> list[Path]:
+        raise ValueError("no such colour")
+
+    monkeypatch.setattr("fedpers.study.run.draw_lines", fail)
+    with pytest.raises(ValueError, match="no such colour"):
+        conducted(tmp_path, monkeypatch, Runs(), SMALL.replace("[gains.gain]", LINES))
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert row(result, "tokens 5")["measures"]["accuracy"]["mean"] == 1.0
+    assert result["files"] == []
+    assert (tmp_path / "out" / "table.csv").exists()
+    assert "Drawn" not in (tmp_path / "out" / "table.md").read_text()
+
+
 def test_what_is_stopped_before_a_run_is_finished_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
