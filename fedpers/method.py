@@ -43,6 +43,7 @@ class Shared:
         frozen: What the server sends beside the broadcast for devices to read only.
         noise: How training hides each sample, or None.
         spent: What each device's training released of its samples so far, where it hides them.
+        phase: The phase, from 0.
     """
 
     model: Model
@@ -51,6 +52,7 @@ class Shared:
     frozen: Arrays = field(default_factory=dict)
     noise: SampleNoise | None = None
     spent: list[list[Spent]] = field(default_factory=list, compare=False)
+    phase: int = 0
 
     @property
     def whole(self) -> Arrays:

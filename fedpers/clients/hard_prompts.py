@@ -10,7 +10,9 @@ stranger has none, and with another's state one is read as that other.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -44,7 +46,8 @@ class HardPrompts(Plain):
         order: Which of them come first: `static` the newest or, without times, those of one random order a
             person; `tfidf` and `features` those most like the text, by tf-idf within the person's texts or by
             the encoder as loaded, of equals in the static order.
-        whose: Whose texts they are: the person's own, or as a control those of one random other person.
+        whose: Whose texts they are: the person's own, or as a control those of other people, as many, from
+            one random person after another.
         context_share: Share of the model's longest input that they may fill whatever the text's length, in
             (0, 1); shorter texts leave them more.
     """
@@ -115,9 +118,8 @@ class HardPrompts(Plain):
         """
         texts, times = _static(population, person, seed)
         if self.whose == "another":
-            own = set(population.samples(person, "all").texts)
-            others = [text for text in _anothers(population, person, seed) if text not in own]
-            texts = [others[place % len(others)] for place in range(len(texts))] if others else []
+            known = set(population.samples(person, "all").texts)
+            texts = [*islice(_others(population, person, seed, known), len(texts))]
         shelf = letters(texts, _TEXTS)
         return shelf if times is None else {**shelf, _TIMES: times[: len(texts)]}
 
@@ -169,14 +171,22 @@ def _static(population: Population, person: int, seed: int) -> tuple[list[str], 
     return samples.take(order).texts, times[order]
 
 
-def _anothers(population: Population, person: int, seed: int) -> list[str]:
-    """Returns the training texts of another person of the same role, none if there is no other."""
+def _others(population: Population, person: int, seed: int, known: set[str]) -> Iterator[str]:
+    """Gives the training texts of other people of the same role, one person after another at random.
+
+    Args:
+        population: The people.
+        person: Whose place they are to take.
+        seed: The run's.
+        known: Texts that are left out, to which those that were given are added.
+    """
     roles = population.clients, population.public, population.held_out
     others = np.setdiff1d(next(people for people in roles if person in people), [person])
-    if not len(others):
-        return []
-    other = int(stream(seed, "another-writer", person).choice(others))
-    return _static(population, other, seed)[0]
+    for other in stream(seed, "another-writer", person).permutation(others):
+        for text in _static(population, int(other), seed)[0]:
+            if text not in known:
+                known.add(text)
+                yield text
 
 
 def _has_context(population: Population, person: int) -> bool:

@@ -1,10 +1,11 @@
 """Writer prompts on the device: vectors of a writer's own, which a shared model reads beside each text.
 
 PerPLM (Oba et al., arXiv 2309.07727): model, MLP and heads are shared and averaged; a writer's vectors, and
-what the optimizer remembers of them, stay on the device between rounds. A round first trains the vectors
-with everything else as it was broadcast, then what is shared with the vectors as they are; that they take
-turns is our choice (Pillutla et al., Federated Learning with Partial Model Personalization, ICML 2022, arXiv
-2204.03809: FedAlt). Vectors learn hidden words or the task, as the plans say; either plan may be missing.
+what the optimizer remembers of them within a phase, stay on the device between rounds. A round first trains
+the vectors with everything else as it was broadcast, then what is shared with the vectors as they are; that
+they take turns is our choice (Pillutla et al., Federated Learning with Partial Model Personalization, ICML
+2022, arXiv 2204.03809: FedAlt). Vectors learn hidden words or the task, as the plans say; either plan may be
+missing.
 
 UserAdapter (Zhong et al., ACL Findings 2021) is the same with one vector a person and a model that stays as
 it is.
@@ -24,6 +25,7 @@ from fedpers.models import OWN, Examples, Model, encode, insert, owned, pool_own
 from fedpers.training import Answers, Doubles, Memory, Plan, answer, log_odds
 
 _MEMORY = "memory/"  # before the names of what the optimizer remembers
+_PHASE = f"{_MEMORY}phase"  # of which phase that is
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,13 @@ class WriterPrompts:
         insert(shared.model.module, shared.whole)
         parts = [self.encode(shared.model, device) for device in cohort]
         draws, states = [device.draw for device in cohort], [device.state for device in cohort]
-        passed = [0] * len(cohort)
+        passed, at = [0] * len(cohort), shared.phase
         if self.own is not None:
-            memories = [_memory_of(state) for state in states]
+            memories = [_memory_of(state, at) for state in states]
             starts = [_row(state) for state in states]
             fitted = shared.fit(starts, parts, self.own, draws, memories=memories)
             states = [
-                {**{name: np.asarray(table)[0] for name, table in trained.items()}, **_kept(memory)}
+                {**{name: np.asarray(table)[0] for name, table in trained.items()}, **_kept(memory, at)}
                 for (trained, _), memory in zip(fitted, memories, strict=True)
             ]
             passed = [sum(epoch.samples for epoch in epochs) for _, epochs in fitted]
@@ -96,14 +98,19 @@ def _row(state: State) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.floa
     return {name: np.asarray(array, dtype=np.float32)[None] for name, array in own.items()}
 
 
-def _memory_of(state: State) -> Memory:
-    """Returns a copy of what the optimizer remembers of a writer's vectors."""
+def _memory_of(state: State, phase: int) -> Memory:
+    """Returns a copy of what the optimizer remembers of a writer's vectors from this phase, if anything.
+
+    Another phase has another loss, whose gradients are of another size.
+    """
+    if _PHASE not in state or int(state[_PHASE]) != phase:
+        return {}
     return {
         name.removeprefix(_MEMORY): np.array(array)
         for name, array in state.items()
-        if name.startswith(_MEMORY)
+        if name.startswith(_MEMORY) and name != _PHASE
     }
 
 
-def _kept(memory: Memory) -> State:
-    return {f"{_MEMORY}{name}": array for name, array in memory.items()}
+def _kept(memory: Memory, phase: int) -> Memory:
+    return {_PHASE: np.array(phase), **{f"{_MEMORY}{name}": array for name, array in memory.items()}}

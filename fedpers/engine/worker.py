@@ -230,7 +230,7 @@ class Worker:
 
     def _shared(self, order: Order) -> Shared:
         noise = self._site.noise[order.phase] if self._site.noise else None
-        return Shared(self._model, order.arrays, order.round, order.frozen, noise)
+        return Shared(self._model, order.arrays, order.round, order.frozen, noise, phase=order.phase)
 
     def _explained(self, order: Order, persons: Sequence[int], error: Exception) -> DeviceError:
         """Names the round and the partitions of some people, as Flower numbers them."""

@@ -7,8 +7,16 @@ and whether the encoder is tuned, are the settings of soft prompts.
 from __future__ import annotations
 
 from fedpers.clients import ContextOf, ContextOrder, HardPrompts, Plain
+from fedpers.data import Population
 from fedpers.experiments import perplm_soft
-from fedpers.experiments.perplm_soft import frozen_of, masked_head, masked_stage, task_stage
+from fedpers.experiments.perplm_soft import (
+    frozen_of,
+    has_masked_stage,
+    masked_head,
+    masked_stage,
+    notes_of,
+    task_stage,
+)
 from fedpers.method import Method
 from fedpers.models import Addition, ContextSegments, FrozenFeatures, Masking, random_weights
 from fedpers.settings import Section, Settings, flag
@@ -38,7 +46,7 @@ def build(settings: Settings) -> Method:
     if order == "features":
         additions.append(FrozenFeatures())
     phases = []
-    if stages.intermediate != "none":
+    if has_masked_stage(stages, prompts=False):
         additions.append(masked_head(settings))
         masking = Masking(stages.masked_share, stages.masked_context)
         frozen = frozen_of(stages, masked=True)
@@ -48,7 +56,11 @@ def build(settings: Settings) -> Method:
         phases.append(masked_stage(settings, stages, client))
     client = _client(settings, own, order, None, frozen_of(stages, masked=False))
     phases.append(task_stage(settings, client))
-    return Method("perplm-hard", tuple(phases), additions=tuple(additions), notes=client.notes)
+
+    def notes(population: Population) -> tuple[str, ...]:
+        return (*notes_of(stages, phases), *client.notes(population))
+
+    return Method("perplm-hard", tuple(phases), additions=tuple(additions), notes=notes)
 
 
 def _client(

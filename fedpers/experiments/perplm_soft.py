@@ -7,6 +7,7 @@ were not to be had: those here are our choice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -25,6 +26,8 @@ from fedpers.models import (
 from fedpers.settings import FederationSettings, Section, Settings, flag, option
 from fedpers.strategies import Partly, Silence, make
 from fedpers.training import Plan
+
+_MASKED = "masked words"  # the stage's name
 
 
 class Own(Section):
@@ -73,7 +76,8 @@ def build(settings: Settings) -> Method:
     tokens = _prompts(settings, own).tokens if soft else 0
     phases: list[Phase] = []
     personal = own.intermediate == "personal" and soft
-    if own.intermediate != "none":
+    masked = has_masked_stage(own, prompts=personal)
+    if masked:
         phases.append(masked_stage(settings, own, _client(settings, own, tokens, masked=True)))
     phases.append(task_stage(settings, _client(settings, own, tokens, masked=False)))
     if personal and own.newcomer_epochs:
@@ -81,9 +85,28 @@ def build(settings: Settings) -> Method:
     if soft and own.prompt_fit_epochs:
         phases.append(_alone("prompts", own, settings, tokens))
     additions: list[Addition] = [_prompts(settings, own)] if soft else []
-    if own.intermediate != "none":
+    if masked:
         additions.append(masked_head(settings))
-    return Method("perplm-soft", tuple(phases), additions=tuple(additions))
+    return Method(
+        "perplm-soft", tuple(phases), additions=tuple(additions), notes=lambda people: notes_of(own, phases)
+    )
+
+
+def has_masked_stage(own: Own, *, prompts: bool) -> bool:
+    """Tells whether there is a stage of masked words, which needs something to learn that the task has too.
+
+    Args:
+        own: PerPLM's own settings.
+        prompts: Whether prompts learn in it.
+    """
+    return own.intermediate != "none" and (own.encoder == "tuned" or prompts)
+
+
+def notes_of(own: Own, phases: Sequence[Phase]) -> tuple[str, ...]:
+    """Tells where the stage of masked words is left out though it is asked for."""
+    if own.intermediate == "none" or any(phase.name == _MASKED for phase in phases):
+        return ()
+    return ("no stage of masked words: the encoder is frozen, and no prompt would learn from them",)
 
 
 def masked_head(settings: Settings) -> MaskedHead:
@@ -102,7 +125,7 @@ def masked_stage(settings: Settings, own: Own, client: Client) -> Phase:
     """
     federation = settings.federation.model_copy(update={"rounds": own.intermediate_rounds})
     masking = Masking(own.masked_share, own.masked_context)
-    return replace(_stage("masked words", settings, federation, client, masking), eval_every=None)
+    return replace(_stage(_MASKED, settings, federation, client, masking), eval_every=None)
 
 
 def task_stage(settings: Settings, client: Client) -> Phase:
@@ -129,6 +152,7 @@ def _stage(
     frozen = frozen_of(own, masked=masking is not None)
     central = Plan.central(settings.central, 1)
     rates = (("own", _rate(settings, own) / central.learning_rate),)
+    decays = (("own", own.prompt_weight_decay),)
     return Phase(
         name,
         client,
@@ -137,7 +161,7 @@ def _stage(
         Plan.local(settings.local),
         sampled=federation.clients_per_round,
         eval_every=federation.eval_every,
-        central=replace(central, masking=masking, frozen=frozen, factors=rates),
+        central=replace(central, masking=masking, frozen=frozen, factors=rates, decays=decays),
     )
 
 

@@ -68,6 +68,9 @@ class Study(Section):
         {}, "Axes by name: a label for each value, and what it sets: settings by section, or `where`."
     )
     cells: tuple[OwnCell, ...] = option((), "Cells beside the product of the axes.")
+    left_out: tuple[dict[str, str], ...] = option(
+        (), "Cells of the product that are left out: those that have all these labels."
+    )
     measures: dict[str, str] = option(
         {"accuracy": "accuracy"}, "What is shown, by its heading; the first has an interval.", min_length=1
     )

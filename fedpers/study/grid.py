@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, get_args
@@ -99,7 +99,7 @@ def cells_of(study: Study, layers: Sequence[Layer] = ()) -> list[Cell]:
     for layer in layers:
         _check_layer(study, layer)
     found = [_own_cell(study, cell, layers) for cell in study.cells]  # baselines mostly
-    found += [_product_cell(study, labels, layers) for labels in product(*study.axes.values()) if labels]
+    found += [_product_cell(study, placed, layers) for placed in _product(study)]
     if not found:
         raise InputError("a study needs axes with values, or cells of its own")
     names = [cell.name for cell in found]
@@ -140,8 +140,21 @@ def figures_of(columns: Sequence[str], figures: Mapping[str, Any]) -> list[tuple
     return found
 
 
-def _product_cell(study: Study, labels: Sequence[str], layers: Sequence[Layer]) -> Cell:
-    placed = dict(zip(study.axes, labels, strict=True))
+def _product(study: Study) -> Iterator[dict[str, str]]:
+    """Gives the labels of each cell of the product of a study's axes that is not left out."""
+    for labels in study.left_out:
+        for axis, label in labels.items():
+            if axis not in study.axes:
+                raise unknown("axis to leave out of", axis, study.axes)
+            if label not in study.axes[axis]:
+                raise unknown(f"value of {axis} to leave out", label, study.axes[axis])
+    for values in product(*study.axes.values()) if study.axes else ():
+        placed = dict(zip(study.axes, values, strict=True))
+        if not any(labels.items() <= placed.items() for labels in study.left_out):
+            yield placed
+
+
+def _product_cell(study: Study, placed: Mapping[str, str], layers: Sequence[Layer]) -> Cell:
     return _cell(study, placed, [study.axes[axis][label] for axis, label in placed.items()], layers)
 
 

@@ -169,7 +169,7 @@ def _moments_of(memories: Sequence[Memory], stack: Tensors) -> Moments:
         for number, (name, tensor) in enumerate(stack.items(), start=device * len(stack)):
             shape = tensor.shape if together else tensor.shape[1:]
             moments[number] = {
-                path.removeprefix(f"{name}/"): _restored(array, shape)
+                path.removeprefix(f"{name}/"): _restored(array, shape).to(tensor.device)
                 for path, array in memory.items()
                 if path.startswith(f"{name}/")
             }

@@ -32,6 +32,7 @@ class Plan:
         masking: How words are hidden, for a model that is to guess them instead of answering; or None.
         frozen: Groups of parameters (see `fedpers.models.groups_of`) that stay as they are.
         factors: What the rate is multiplied by for some groups of parameters.
+        decays: The weight decay of some groups of parameters, in place of the others'.
         noise: How each sample is hidden (DP-SGD), or None. Every step then draws each sample by a coin of
             its own, `batch_size` of them on average.
     """
@@ -51,6 +52,7 @@ class Plan:
     masking: Masking | None = None
     frozen: tuple[str, ...] = ()
     factors: tuple[tuple[str, float], ...] = ()
+    decays: tuple[tuple[str, float], ...] = ()
     noise: SampleNoise | None = None
 
     @staticmethod

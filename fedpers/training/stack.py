@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from torch import nn
 
 from fedpers.data import Ints
 from fedpers.models import (
+    OWN,
     Batch,
     Examples,
     Family,
@@ -69,8 +71,7 @@ def train(
     feeds = [_feed(len(part), plan, draw) for part, draw in zip(parts, draws, strict=True)]
     groups = groups_of(model.module)
     moving = {name: tensor for name, tensor in stack.items() if groups.get(name) not in plan.frozen}
-    factors = [dict(plan.factors).get(groups.get(name, ""), 1.0) for name in moving]
-    optimizers = _Optimizers(moving, factors, plan, steps, moments)
+    optimizers = _Optimizers(moving, groups, plan, steps, moments)
     losses = losses_of(model, personal, plan, {groups.get(name, "") for name in stack})
     together = partial(_together, model, losses, plan)
     hidden = PrivateSteps(model, plan, parts, stack, together) if plan.noise else None
@@ -136,13 +137,14 @@ class _Optimizers:
     """torch's own optimizer for every device of a stack, over its slices of it.
 
     Where all devices take the same steps and none is clipped, one over the whole stack does the same, for
-    these optimizers move each number by itself.
+    these optimizers move each number by itself. Where a model has a row for each of many people, a row is a
+    parameter of its own, which stands still in steps that its person has no part in, as on a device.
     """
 
     def __init__(
         self,
         stack: Tensors,
-        factors: Sequence[float],
+        groups: Mapping[str, str],
         plan: Plan,
         steps: Sequence[int],
         moments: Moments | None,
@@ -150,22 +152,32 @@ class _Optimizers:
         self._clip = plan.clip
         alone = moments is None or len(steps) == 1  # else each device has moments of its own
         self._as_one = plan.clip is None and len(set(steps)) == 1 and alone
-        self._parts = self._cut(list(stack.values()))
-        self._factors = sorted(set(factors))
-        groups = [
-            {"params": [tensor for tensor, own in zip(part, factors, strict=True) if own == factor]}
-            for part in self._parts
-            for factor in self._factors
+        self._people = [
+            len(table[0]) if name.endswith(OWN) and len(table) == 1 and len(table[0]) > 1 else 0
+            for name, table in stack.items()
         ]
-        decay = plan.weight_decay
+        self._parts = self._cut(list(stack.values()))
+        factors, decays = dict(plan.factors), dict(plan.decays)
+        terms = [
+            (factors.get(groups.get(name, ""), 1.0), decays.get(groups.get(name, ""), plan.weight_decay))
+            for name, people in zip(stack, self._people, strict=True)
+            for _ in range(people or 1)
+        ]
+        self._terms = sorted(set(terms))
+        params: list[dict[str, Any]] = [
+            {
+                "params": [t for t, own in zip(part, terms, strict=True) if own == term],
+                "weight_decay": term[1],
+            }
+            for part in self._parts
+            for term in self._terms
+        ]
         self._optimizer: torch.optim.Optimizer
         if plan.optimizer == "sgd":
-            self._optimizer = torch.optim.SGD(
-                groups, plan.learning_rate, plan.momentum, weight_decay=decay, fused=True
-            )
+            self._optimizer = torch.optim.SGD(params, plan.learning_rate, plan.momentum, fused=True)
         else:
             kind = torch.optim.Adam if plan.optimizer == "adam" else torch.optim.AdamW
-            self._optimizer = kind(groups, plan.learning_rate, weight_decay=decay, fused=True)
+            self._optimizer = kind(params, plan.learning_rate, fused=True)
         flat = [tensor for part in self._parts for tensor in part]
         for number, tensor in enumerate(flat):
             # torch fills in what is new here at the first step, and changes it in place from then on.
@@ -175,25 +187,40 @@ class _Optimizers:
         """Moves the first devices of the stack, each by its own gradients at its own rate."""
         # torch's fused kernels take every tensor for contiguous, which gradients under vmap are not.
         moving = self._cut([gradient.contiguous() for gradient in gradients])
+        moved = self._moves(gradients)
         for part, own in zip(self._parts, moving, strict=False):
-            for tensor, gradient in zip(part, own, strict=True):
-                tensor.grad = gradient
+            for tensor, gradient, moves in zip(part, own, moved, strict=True):
+                tensor.grad = gradient if moves else None
             if self._clip is not None:
                 nn.utils.clip_grad_norm_(part, self._clip)
         for part in self._parts[len(moving) :]:  # these have come to their end
             for tensor in part:
                 tensor.grad = None
-        for group, (rate, factor) in zip(
-            self._optimizer.param_groups, product(rates, self._factors), strict=False
+        for group, (rate, (factor, _)) in zip(
+            self._optimizer.param_groups, product(rates, self._terms), strict=False
         ):
             group["lr"] = rate * factor
         self._optimizer.step()
 
     def _cut(self, tensors: list[torch.Tensor]) -> list[list[torch.Tensor]]:
-        """Returns the tensors of each device, or of all as one."""
-        if self._as_one:
-            return [tensors]
-        return [list(slices) for slices in zip(*(tensor.unbind() for tensor in tensors), strict=True)]
+        """Returns the tensors of each device, or of all as one, and of people's tables each row."""
+        parts = [tensors] if self._as_one else zip(*(tensor.unbind() for tensor in tensors), strict=True)
+        return [
+            [
+                piece
+                for tensor, people in zip(part, self._people, strict=True)
+                for piece in ((tensor[0] if self._as_one else tensor).unbind() if people else (tensor,))
+            ]
+            for part in parts
+        ]
+
+    def _moves(self, gradients: Sequence[torch.Tensor]) -> list[bool]:
+        """Tells which parameters move: all but the rows of people whom a step has no text of."""
+        return [
+            moves
+            for gradient, people in zip(gradients, self._people, strict=True)
+            for moves in (gradient.reshape(people, -1).any(dim=1).tolist() if people else (True,))
+        ]
 
 
 def batch_of(model: Model, parts: Sequence[tuple[Examples, Ints]]) -> Batch:

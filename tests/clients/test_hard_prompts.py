@@ -248,11 +248,19 @@ def test_another_writers_texts_are_never_the_persons_own(seed: int, texts: list[
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_control_has_as_many_texts_as_the_person_has(order: ContextOrder) -> None:
     many = [(f"p {n}", float(n)) for n in range(20)]
-    population = timed({"p": many, "q": [("q 0", 50.0), ("q 1", 51.0), ("q 2", 52.0)]}, split="time")
-    for person in (0, 1):
+    few = {name: [(f"{name} {n}", 50.0 + n) for n in range(3)] for name in "qrs"}
+    most = {"t": [(f"t {n}", float(n)) for n in range(24)]}
+    population = timed({"p": many, **few, **most}, split="time")
+    for person in range(5):
         own = contexts(client(order), population, person, "test")
         theirs = contexts(client(order, "another"), population, person, "test")
         assert [len(found) for found in theirs] == [len(found) for found in own]
+        assert all(len(set(found)) == len(found) for found in theirs)
+
+
+def test_there_is_no_more_of_others_than_they_wrote() -> None:
+    population = timed({"p": [(f"p {n}", float(n)) for n in range(20)], "q": [("q", 1.0)] * 4}, split="time")
+    assert contexts(client("static", "another"), population, 0, "test")[0] == ["q"]
 
 
 def test_the_other_is_of_the_same_role() -> None:

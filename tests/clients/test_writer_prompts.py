@@ -155,6 +155,22 @@ def test_two_rounds_of_a_prompt_are_one_run_of_torchs_adamw(
         assert state[f"memory/{PROMPT}/step"] == 6
 
 
+def test_what_the_optimizer_remembers_is_of_one_phase() -> None:
+    plan = Plan("adamw", 1e-2, 2, 10)
+    half, model = client("prefix", None, plan), model_of("prefix", 0.0)
+    arrays = extract(model.module)
+
+    def after(state: State, phase: int) -> State:
+        return half.train(Shared(model, arrays, phase=phase), [device(0, state, 1)])[1][0]
+
+    first = after(states(model, 1)[0], 0)
+    fresh = after({PROMPT: first[PROMPT]}, 1)
+    in_another, in_the_same = after(first, 1), after(first, 0)
+    assert np.array_equal(in_another[PROMPT], fresh[PROMPT])
+    assert not np.array_equal(in_the_same[PROMPT], fresh[PROMPT])
+    assert in_the_same[f"memory/{PROMPT}/step"] == 2 * in_another[f"memory/{PROMPT}/step"]
+
+
 # What moves and what does not
 
 

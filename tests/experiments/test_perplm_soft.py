@@ -32,7 +32,7 @@ from fedpers.models import (
 from fedpers.report.progress import Reporter
 from fedpers.seeds import stream
 from fedpers.settings import Settings
-from fedpers.simulation import Outcome, Setup, prepare, simulate, train_centrally
+from fedpers.simulation import Outcome, Setup, lay_out, prepare, simulate, train_centrally
 from fedpers.simulation import run as running
 from fedpers.simulation.desk import Desk
 from fedpers.simulation.setup import encode_all
@@ -279,3 +279,25 @@ def test_a_run_that_goes_on_from_a_checkpoint_ends_with_the_same_bits(
         assert state.keys() == resumed[person].keys()
         assert f"memory/{PROMPT}/exp_avg" in state
         assert all(np.array_equal(array, resumed[person][name]) for name, array in state.items())
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "stage"),
+    [
+        ("perplm-soft", {"encoder": "frozen", "intermediate": "personal"}, True),
+        ("perplm-soft", {"encoder": "frozen", "intermediate": "plain"}, False),
+        ("perplm-soft", {"encoder": "frozen", "intermediate": "personal", "prompt": "none"}, False),
+        ("perplm-soft", {"encoder": "tuned", "intermediate": "plain", "prompt": "none"}, True),
+        ("perplm-hard", {"encoder": "frozen", "intermediate": "personal"}, False),
+        ("perplm-hard", {"encoder": "tuned", "intermediate": "personal"}, True),
+        ("perplm-hard", {"encoder": "frozen", "intermediate": "none"}, None),
+    ],
+)
+def test_a_stage_of_masked_words_that_would_teach_nothing_is_left_out_and_said_so(
+    method: str, given: dict[str, Any], stage: bool | None
+) -> None:
+    settings = small(run={"method": method}, perplm_soft=given)
+    found, population, _ = lay_out(settings, find(method).build)
+    told = "\n".join(found.notes(population))
+    assert ("masked words" in [phase.name for phase in found.phases]) == bool(stage)
+    assert ("no stage of masked words" in told) == (stage is False)

@@ -21,6 +21,26 @@ def test_cells_are_those_of_their_own_and_the_product_of_the_axes(cells: list[Ce
     assert own.model_dump() == {"identifier": "tokens", "identifier_length": 5}
 
 
+def test_cells_of_the_product_can_be_left_out(tmp_path: Path) -> None:
+    text = SMALL.replace("[gains.gain]", '[[left_out]]\nkind = "digits"\nlength = "5"\n\n[gains.gain]')
+    assert [cell.name for cell in cells_of(study_of(tmp_path, text))] == [
+        "none", "digits 2", "tokens 2", "tokens 5",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ('kid = "digits"', "unknown axis to leave out of 'kid': did you mean 'kind'?"),
+        ('kind = "digit"', "unknown value of kind to leave out 'digit': did you mean 'digits'?"),
+    ],
+)
+def test_what_is_not_there_cannot_be_left_out(tmp_path: Path, entry: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        cells_of(study_of(tmp_path, SMALL.replace("[gains.gain]", f"[[left_out]]\n{entry}\n\n[gains.gain]")))
+    assert message in str(error.value)
+
+
 def test_a_cell_trains_where_its_axis_says(tmp_path: Path) -> None:
     text = SMALL.replace(
         "[gains.gain]", '[axes.at]\na = { where = "central" }\nb = { where = "federated" }\n[gains.gain]'

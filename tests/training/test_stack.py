@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
     BartConfig,
@@ -28,6 +29,7 @@ from fedpers.errors import FedpersError
 from fedpers.models import Arrays, Examples, Model, extract, insert, whole
 from fedpers.models.reading import takes_masks
 from fedpers.training import Pass, Plan, devices_at_once, fit_devices, logits
+from fedpers.training.stack import _Optimizers
 
 SIZE: dict[str, Any] = {"vocab_size": 300, "num_labels": 3}
 BERT: dict[str, Any] = {
@@ -282,3 +284,29 @@ def test_bfloat16_comes_near_float32() -> None:
     )
     for (found, _), (expected, _) in pairs:
         assert 0 < largest_difference(found, expected) < 0.05
+
+
+@pytest.mark.parametrize("clip", [None, 1e9])
+def test_a_persons_row_moves_as_on_a_device_of_its_own(clip: float | None) -> None:
+    draw, rates = torch.Generator().manual_seed(3), (0.1, 0.3, 0.2, 0.1, 0.05)
+    table, shared = torch.randn(3, 2, 4, generator=draw), torch.randn(5, generator=draw)
+    present = ([0, 1], [1], [0, 1], [1, 2], [2])
+    gradients = [torch.randn(3, 2, 4, generator=draw) for _ in rates]
+    others = [torch.randn(5, generator=draw) for _ in rates]
+    stack = {"prompts.own": table.clone()[None], "weight": shared.clone()[None]}
+    plan = Plan(
+        "adamw", 1.0, 1, 1, weight_decay=0.1, clip=clip, factors=(("own", 2.0),), decays=(("own", 0.03),)
+    )
+    optimizers = _Optimizers(stack, {"prompts.own": "own"}, plan, [len(rates)], {})
+    alone = [nn.Parameter(row.clone()) for row in (*table, shared)]
+    references = [torch.optim.AdamW([p], 1.0, weight_decay=0.03) for p in alone[:3]]
+    references.append(torch.optim.AdamW(alone[3:], 1.0, weight_decay=0.1))
+    for rate, rows, gradient, other in zip(rates, present, gradients, others, strict=True):
+        gradient[[row for row in range(3) if row not in rows]] = 0
+        optimizers.step([gradient[None], other[None]], [rate])
+        for number, (parameter, reference) in enumerate(zip(alone, references, strict=True)):
+            parameter.grad = gradient[number] if number in rows else other if number == 3 else None
+            reference.param_groups[0]["lr"] = rate * (2.0 if number < 3 else 1.0)
+            reference.step()
+    torch.testing.assert_close(stack["prompts.own"][0], torch.stack([row.detach() for row in alone[:3]]))
+    torch.testing.assert_close(stack["weight"][0], alone[3].detach())
