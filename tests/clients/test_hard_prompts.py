@@ -249,7 +249,7 @@ def test_another_writers_texts_are_never_the_persons_own(seed: int, texts: list[
 def test_the_control_has_as_many_texts_as_the_person_has(order: ContextOrder) -> None:
     many = [(f"p {n}", float(n)) for n in range(20)]
     few = {name: [(f"{name} {n}", 50.0 + n) for n in range(3)] for name in "qrs"}
-    most = {"t": [(f"t {n}", float(n)) for n in range(24)]}
+    most = {"t": [(f"t {n}", float(n)) for n in range(20)]}
     population = timed({"p": many, **few, **most}, split="time")
     for person in range(5):
         own = contexts(client(order), population, person, "test")
