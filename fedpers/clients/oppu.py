@@ -104,8 +104,7 @@ class Prompts:
             found: Answers = [[labels[number]] for number in choose(model, pooled, labels, using)]
         else:
             found = write(model, pooled, using=using)
-        ends = np.cumsum([len(part) for part in parts]).tolist()
-        return [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        return parted(found, parts)
 
     def log_odds(self, model: Model, parts: Sequence[Examples], using: Using | None = None) -> list[Doubles]:
         """Returns the log odds of right answers, as whole texts, to the samples of several devices."""

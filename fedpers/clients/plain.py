@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-
-import numpy as np
+from itertools import accumulate, pairwise
+from typing import TypeVar
 
 from fedpers.data import Population
 from fedpers.method import Client, Device, Enrolment, Shared, State, Update
 from fedpers.models import Examples, Masking, Model, Trained, encode, insert, pool
 from fedpers.settings import LocalSettings
 from fedpers.training import Answers, Doubles, Floats, Pass, Plan, answer, log_odds, logits
+
+Whole = TypeVar("Whole", Answers, Doubles, Floats)
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,7 @@ class Plain:
         """Scores the samples of all devices in common batches; one array (samples, classes) each."""
         insert(shared.model.module, shared.whole)
         parts = [self.encode(shared.model, device) for device in cohort]
-        scores = logits(shared.model, pool(parts))
-        return np.split(scores, np.cumsum([len(part) for part in parts])[:-1])
+        return parted(logits(shared.model, pool(parts)), parts)
 
 
 def updates_of(parts: Sequence[Examples], fitted: Sequence[tuple[Trained, Sequence[Pass]]]) -> list[Update]:
@@ -88,9 +89,7 @@ def answers_of(client: Client, shared: Shared, cohort: Sequence[Device]) -> list
     """Answers the samples of all devices as a client encodes them, in common batches, by the broadcast."""
     insert(shared.model.module, shared.whole)
     parts = [client.encode(shared.model, device) for device in cohort]
-    found = answer(shared.model, pool(parts))
-    ends = np.cumsum([len(part) for part in parts]).tolist()
-    return [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return parted(answer(shared.model, pool(parts)), parts)
 
 
 def odds_of(client: Client, shared: Shared, cohort: Sequence[Device]) -> list[Doubles]:
@@ -100,6 +99,7 @@ def odds_of(client: Client, shared: Shared, cohort: Sequence[Device]) -> list[Do
     return parted(log_odds(shared.model, pool(parts)), parts)
 
 
-def parted(found: Doubles, parts: Sequence[Examples]) -> list[Doubles]:
-    """Returns each device's share of numbers of all devices' samples."""
-    return np.split(found, np.cumsum([len(part) for part in parts])[:-1])
+def parted(found: Whole, parts: Sequence[Examples]) -> list[Whole]:
+    """Returns each device's share of what was found for all devices' samples, in their order."""
+    ends = accumulate(map(len, parts), initial=0)
+    return [found[start:end] for start, end in pairwise(ends)]

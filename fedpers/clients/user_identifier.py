@@ -157,7 +157,8 @@ def draw_distant(tokens: Ints, people: int, length: int, draw: np.random.Generat
 
 
 def _encoded(model: Model, names: list[str]) -> list[list[int]]:
-    ids: list[list[int]] = model.tokenizer(names, add_special_tokens=False)["input_ids"]
+    encoded = model.tokenizer(names, add_special_tokens=False, split_special_tokens=True)
+    ids: list[list[int]] = encoded["input_ids"]
     _check_room(model, max(map(len, ids)))
     seen: dict[tuple[int, ...], str] = {}
     for name, row in zip(names, ids, strict=True):

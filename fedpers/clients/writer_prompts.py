@@ -20,8 +20,20 @@ import numpy as np
 
 from fedpers.clients.plain import parted, updates_of
 from fedpers.data import Population
+from fedpers.errors import InputError
 from fedpers.method import Device, Enrolment, Shared, State, Update
-from fedpers.models import OWN, Examples, Model, encode, insert, owned, pool_owned, rows, user_ids
+from fedpers.models import (
+    OWN,
+    Examples,
+    Model,
+    encode,
+    insert,
+    owned,
+    pool_owned,
+    rows,
+    special_tokens,
+    user_ids,
+)
 from fedpers.training import Answers, Doubles, Memory, Plan, answer, log_odds
 
 _MEMORY = "memory/"  # before the names of what the optimizer remembers
@@ -43,7 +55,18 @@ class WriterPrompts:
     own: Plan | None
 
     def enrol(self, model: Model, population: Population, seed: int) -> Enrolment:
-        """Gives everyone the same vectors, those of the model's one row."""
+        """Gives everyone the same vectors, those of the model's one row.
+
+        Raises:
+            InputError: They leave no room for text.
+        """
+        leading, trailing = special_tokens(model)
+        most = model.max_tokens - len(leading) - len(trailing) - 1
+        if self.tokens > most:
+            raise InputError(
+                f"--prompt-length {self.tokens} leaves no room for text among the model's {model.max_tokens} "
+                f"positions (nearest: {most})"
+            )
         start: State = {name: p.detach()[0].cpu().numpy().copy() for name, p in owned(model.module).items()}
         return lambda person: start
 
@@ -80,9 +103,7 @@ class WriterPrompts:
         insert(shared.model.module, shared.whole)
         parts = [self.encode(shared.model, device) for device in cohort]
         with rows(shared.model.module, [device.state for device in cohort]):
-            found = answer(shared.model, pool_owned(parts))
-        ends = np.cumsum([len(part) for part in parts]).tolist()
-        return [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+            return parted(answer(shared.model, pool_owned(parts)), parts)
 
     def log_odds(self, shared: Shared, cohort: Sequence[Device]) -> list[Doubles]:
         """Returns the log odds of right answers to each writer's texts, read with their vectors."""

@@ -19,6 +19,7 @@ from fedpers.data.formats import Raw, blank
 from fedpers.errors import InputError
 from fedpers.settings import DataSettings
 
+_ADDRESS = r"\b[a-z][a-z\d+.-]*://\S*"  # whose part behind a sign is no tag
 _SIGNS = "#\uff03"  # the second is the full-width sign of Japanese and Chinese keyboards
 _LETTER = r"[^\W\d_]"  # "#1" is a number, no hashtag
 
@@ -81,20 +82,24 @@ def labelled(
 def tags_in(text: str) -> list[str]:
     """Returns the different hashtags of a text, without their signs and in lower case, in order.
 
-    >>> tags_in("No.1 #Sports fan&#x27;s day #sports #Día #1")
+    >>> tags_in("No.1 #Sports fan&#x27;s day #sports #Día #1 https://x.org/#about")
     ['sports', 'día']
     """
-    return list(dict.fromkeys(_folded(found[1]) for found in _hashtag().finditer(text)))
+    return list(dict.fromkeys(_folded(found[1]) for found in _hashtag().finditer(text) if found[1]))
 
 
 def without(text: str, tag: str) -> str:
     """Returns a text without a hashtag, wherever it occurs; the plain word stays.
 
-    >>> without("#Go team, go!#GO #gone", "go")
-    'team, go! #gone'
+    >>> without("#Go team, go!#GO #gone https://x.org/#go", "go")
+    'team, go! #gone https://x.org/#go'
     """
+
+    def left(found: re.Match[str]) -> str:
+        return "" if found[1] and _folded(found[1]) == tag else found[0]
+
     # A tag of a column may be more than a word, such as new-york.
-    return _shown(tag).sub(lambda found: "" if _folded(found[1]) == tag else found[0], text).strip()
+    return _shown(tag).sub(left, text).strip()
 
 
 def _most_frequent(tags: Sequence[Sequence[str]], settings: DataSettings) -> dict[str, int]:
@@ -136,13 +141,17 @@ def _marks() -> str:
 
 @cache
 def _hashtag() -> re.Pattern[str]:
-    """Returns what finds a hashtag: a sign and a word with a letter; HTML's &#x27; is none."""
+    """Returns what finds a hashtag: a sign and a word with a letter; HTML's &#x27; is none.
+
+    It also finds addresses, without a group, so that none is looked for within them.
+    """
     marks = _marks()
-    return re.compile(rf"(?!(?<=&)#x[\da-f]+;)[{_SIGNS}]+([\d_{marks}]*{_LETTER}[\w{marks}]*)", re.IGNORECASE)
+    tag = rf"(?!(?<=&)#x[\da-f]+;)[{_SIGNS}]+([\d_{marks}]*{_LETTER}[\w{marks}]*)"
+    return re.compile(rf"{_ADDRESS}|{tag}", re.IGNORECASE)
 
 
 @cache
 def _shown(tag: str) -> re.Pattern[str]:
-    """Returns what finds a tag in a text, or any other word behind a sign, with a blank before it."""
+    """Returns what finds a tag in a text or any other word behind a sign, with a blank before it; and addresses."""
     word = rf"[\w{_marks()}]"
-    return re.compile(rf"\s?[{_SIGNS}]+({re.escape(tag)}(?!{word})|{word}+)", re.IGNORECASE)
+    return re.compile(rf"{_ADDRESS}|\s?[{_SIGNS}]+({re.escape(tag)}(?!{word})|{word}+)", re.IGNORECASE)

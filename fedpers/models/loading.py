@@ -150,6 +150,7 @@ class Model:
                 truncation=None if self.writes else True,
                 max_length=None if self.writes else self.max_tokens,
                 return_attention_mask=False,
+                split_special_tokens=True,  # what a text itself spells so is no separator
                 verbose=False,
             )
             self._known.update(zip(new, encoded["input_ids"], strict=True))

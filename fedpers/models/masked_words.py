@@ -65,7 +65,7 @@ def check_encoder(module: PreTrainedModel) -> None:
         kind = module.config.model_type
         raise InputError(
             f"writer prompts, context and hidden words are for encoders of the BERT, RoBERTa and ELECTRA "
-            f"families, and {kind} is none: use --model tiny or such an encoder"
+            f"families, and {kind} is none: use such a --model, or tiny with --answer class"
         )
 
 

@@ -98,7 +98,7 @@ def test_answers_in_words_are_refused(run: Run, tmp_path: Path) -> None:
     given = written(tmp_path, ["good", "bad", "fine"])
     status, out, err = run("simulate", "--method", "perplm-hard", "--answer", "text", *given)
     assert (status, out) == (2, "")
-    assert "gpt2 is none: use --model tiny or such an encoder" in err
+    assert "gpt2 is none: use such a --model, or tiny with --answer class" in err
 
 
 def test_people_without_earlier_texts_are_told_of_once(run: Run, tmp_path: Path) -> None:

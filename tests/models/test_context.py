@@ -227,6 +227,8 @@ def test_batches_hold_the_same_ids() -> None:
 
 
 def test_a_decoder_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="gpt2 is none: use --model tiny or such an encoder") as caught:
+    with pytest.raises(
+        InputError, match="gpt2 is none: use such a --model, or tiny with --answer class"
+    ) as caught:
         loaded(gpt2(tmp_path))
     assert "\n" not in str(caught.value)

@@ -106,6 +106,12 @@ def test_bert_has_one_special_token_on_each_side() -> None:
     assert special_tokens(bert()) == (ids("[CLS]"), ids("[SEP]"))
 
 
+def test_a_text_that_spells_a_special_token_holds_none() -> None:
+    [found] = encode(bert(), samples("cat [SEP] sat [CLS] [MASK] [PAD]")).ids
+    assert [found.count(*ids(name)) for name in ("[CLS]", "[SEP]", "[MASK]", "[PAD]")] == [1, 1, 0, 0]
+    assert found[1:3] != ids("cat", "[SEP]")
+
+
 def test_gpt2_has_no_special_tokens(tmp_path: Path) -> None:
     assert special_tokens(gpt2(tmp_path)) == ([], [])
 

@@ -155,7 +155,7 @@ def test_the_head_is_a_group_of_its_own_and_can_be_taken_away(kind: str) -> None
 def test_a_decoder_is_refused() -> None:
     config = GPT2Config(vocab_size=50, n_embd=8, n_layer=1, n_head=1)
     module = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]  # theirs
-    with pytest.raises(InputError, match=r"gpt2 is none: use --model tiny or such an encoder$"):
+    with pytest.raises(InputError, match=r"gpt2 is none: use such a --model, or tiny with --answer class$"):
         MaskedHead().attach(module)
 
 
