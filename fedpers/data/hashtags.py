@@ -152,6 +152,6 @@ def _hashtag() -> re.Pattern[str]:
 
 @cache
 def _shown(tag: str) -> re.Pattern[str]:
-    """Returns what finds a tag in a text or any other word behind a sign, with a blank before it; and addresses."""
+    """Returns what finds a tag or any other word behind a sign, with a blank before it; and addresses."""
     word = rf"[\w{_marks()}]"
     return re.compile(rf"{_ADDRESS}|\s?[{_SIGNS}]+({re.escape(tag)}(?!{word})|{word}+)", re.IGNORECASE)
