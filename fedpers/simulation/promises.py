@@ -14,7 +14,7 @@ from fedpers.models import Model
 from fedpers.settings import PrivacySettings, Settings
 from fedpers.simulation.guarantee import Guarantee, Kind
 from fedpers.simulation.rehearsal import Timetable, timetable
-from fedpers.strategies import Cloud, Partly, Release, Silence, TaskFederation, averages
+from fedpers.strategies import Cloud, Release, Silence, averages
 
 _COUNTED = 20  # devices in a round for each unit of noise on a count (Andrew et al.: a twentieth)
 _USUAL_DELTA = 1e-5
@@ -359,7 +359,7 @@ def _releases_updates(phase: Phase, server: Server) -> bool:
     strategy = phase.strategy(server)
     if averages(strategy):
         return True
-    if isinstance(strategy, Silence) and not isinstance(strategy, Partly | TaskFederation):
+    if isinstance(strategy, Silence):
         return False
     raise InputError(
         f"--dp user puts noise on a sum of updates, and {type(strategy).__name__} looks at each of them: use "

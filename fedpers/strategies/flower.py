@@ -15,11 +15,10 @@ from fedpers.errors import unknown
 from fedpers.method import Server
 from fedpers.models.adapters import Adapter
 from fedpers.settings import FederationSettings
-from fedpers.strategies.partly import Partly
-from fedpers.strategies.private import Guarded
 from fedpers.strategies.schedule import SCHEDULES, Scheduled
 from fedpers.strategies.task_base import need_public
 from fedpers.strategies.task_federation import TaskFederation
+from fedpers.strategies.wrapped import Wrapped
 
 AVERAGING = (FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi)
 
@@ -92,8 +91,8 @@ def make_for_task(
 def averages(strategy: Strategy) -> bool:
     """Tells whether a strategy needs no more than the weighted mean of the replies.
 
-    True for Flower's own classes only, with or without a schedule: a subclass may look at every reply.
+    True for Flower's own classes only, whatever is around them: a subclass may look at every reply.
     """
-    while isinstance(strategy, Scheduled | TaskFederation | Partly | Guarded):
+    while isinstance(strategy, Wrapped):
         strategy = strategy.inner
     return type(strategy) in AVERAGING

@@ -15,10 +15,10 @@ from flwr.serverapp.strategy import Strategy
 
 from fedpers.method import FROZEN, Server
 from fedpers.models import groups_of, load
-from fedpers.strategies.cloud import Silence
+from fedpers.strategies.wrapped import PartTrained
 
 
-class Partly(Silence):
+class Partly(PartTrained):
     """Runs another strategy on some groups of the parameters.
 
     Attributes:
@@ -33,8 +33,7 @@ class Partly(Silence):
             inner: A new strategy.
             frozen: The groups that stay as they are (see `fedpers.models.groups_of`).
         """
-        super().__init__()
-        self.inner = inner
+        super().__init__(inner)
         self._server = server
         self._frozen = frozenset(frozen)
         self._groups: dict[str, str] = {}

@@ -18,10 +18,10 @@ from fedpers.method import FROZEN, Server
 from fedpers.models import Model, extract, insert, load
 from fedpers.models.adapters import Adapter
 from fedpers.seeds import word
-from fedpers.strategies.cloud import Silence
+from fedpers.strategies.wrapped import PartTrained
 
 
-class TaskFederation(Silence):
+class TaskFederation(PartTrained):
     """Runs another strategy on an adapter, and sends the frozen model along with it.
 
     Attributes:
@@ -39,8 +39,7 @@ class TaskFederation(Silence):
             purpose: Names the random stream of the first adapter.
             adapter: What is trained.
         """
-        super().__init__()
-        self.inner = inner
+        super().__init__(inner)
         self.module: dict[str, npt.NDArray[Any]] = {}
         self._server = server
         self._rounds = rounds

@@ -10,7 +10,7 @@ from flwr.serverapp.strategy import Strategy
 
 
 class Wrapped(Strategy):
-    """Leaves everything to the strategy within.
+    """Leaves everything to the strategy within, and needs no more of the replies than that.
 
     Attributes:
         inner: The strategy.
@@ -45,3 +45,18 @@ class Wrapped(Strategy):
     def summary(self) -> None:
         """Logs the strategy's own summary."""
         self.inner.summary()
+
+
+class PartTrained(Wrapped):
+    """Has another strategy train a part of what it has, and asks for no evaluation, which needs the whole."""
+
+    def __init__(self, inner: Strategy) -> None:
+        """Wraps a strategy."""
+        super().__init__(inner)
+        self._arrays: ArrayRecord | None = None
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Asks for no evaluation."""
+        return []
