@@ -10,7 +10,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-_HIDDEN = MappingProxyType({"user": "people", "sample": "each text", "local": "each uploaded embedding"})
+_HIDDEN = MappingProxyType(
+    {
+        "person": "people",
+        "text": "each text",
+        "example": "each training example",
+        "embedding": "each uploaded embedding",
+    }
+)
 
 
 def privacy_notes(spent: Mapping[str, Any] | None) -> list[str]:
@@ -21,7 +28,7 @@ def privacy_notes(spent: Mapping[str, Any] | None) -> list[str]:
     """
     if not spent:
         return []
-    hidden = _HIDDEN[spent["dp"]]
+    hidden = _HIDDEN[spent["unit"]]
     if spent["epsilon"] is None:
         return [f"Privacy of {hidden}: none, for there was no noise (epsilon is infinite)."]
     lines = [
