@@ -74,4 +74,11 @@ def attentions(module: PreTrainedModel) -> list[nn.Module]:
     if module.config.is_encoder_decoder or getattr(module.config, "is_decoder", False):
         return []
     found = [part for name, part in module.base_model.named_modules() if name.endswith("attention.self")]
-    return [part for part in found if all(hasattr(part, name) for name in ("query", "key", "value"))]
+    return found if all(_is_plain(part, module.config.hidden_size) for part in found) else []
+
+
+def _is_plain(attention: nn.Module, width: int) -> bool:
+    """Tells whether a self-attention is BERT's: without convolutions, narrow layers or words and entities."""
+    layers = dict(attention.named_children())
+    plain = layers.keys() == {"query", "key", "value", "dropout"}
+    return plain and getattr(layers["key"], "out_features", None) == width

@@ -8,8 +8,10 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import (
     BertConfig,
     BertTokenizer,
+    ConvBertConfig,
     DebertaV2Config,
     GPT2Config,
+    MobileBertConfig,
     PretrainedConfig,
     T5Config,
 )
@@ -34,6 +36,25 @@ CONFIGS: dict[str, PretrainedConfig] = {
         max_position_embeddings=40,
         relative_attention=True,
         pos_att_type=["p2c", "c2p"],
+    ),
+    "convbert": ConvBertConfig(
+        vocab_size=300,
+        hidden_size=16,
+        embedding_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=40,
+    ),
+    "mobilebert": MobileBertConfig(
+        vocab_size=300,
+        hidden_size=32,
+        embedding_size=16,
+        intra_bottleneck_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=40,
     ),
     "bert": BertConfig(vocab_size=300, hidden_size=16, num_hidden_layers=1, num_attention_heads=2),
 }
@@ -68,7 +89,7 @@ def mistake(run: Run, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("prompt", ["prefix", "deep", "first"])
-@pytest.mark.parametrize("kind", ["gpt2", "t5", "deberta-v2"])
+@pytest.mark.parametrize("kind", ["gpt2", "t5", "deberta-v2", "convbert", "mobilebert"])
 def test_only_encoders_of_the_known_families_take_hidden_words(
     run: Run, tmp_path: Path, kind: str, prompt: str
 ) -> None:
