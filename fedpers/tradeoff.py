@@ -138,12 +138,20 @@ def trade(
 
 
 def kind_of(settings: Settings, name: str) -> str:
-    """Returns what a method's runs hide: what is asked for, or else what leaves its devices."""
-    if settings.privacy.dp != "none":
-        return settings.privacy.dp
+    """Returns what a method's runs hide: what is asked for, or else what leaves its devices.
+
+    Raises:
+        InputError: What is asked for does not leave them.
+    """
+    asked = settings.privacy.dp
+    if asked == "sample":  # which every method has
+        return asked
     settings = settings.model_copy(update={"run": settings.run.model_copy(update={"method": name})})
     method, population, spec = lay_out(settings, find(name).build)
-    return usual_kind(method, server_of(settings, population, spec))
+    found = usual_kind(method, server_of(settings, population, spec))
+    if asked not in ("none", found):
+        raise InputError(f"--dp {asked} is not for {name}: leave it out of --methods, or give --dp {found}")
+    return found
 
 
 def _settings(settings: Settings, name: str, kind: str, epsilon: float, seed: int) -> Settings:

@@ -194,6 +194,16 @@ def test_terms_that_one_of_the_methods_cannot_keep_are_refused_before_any_run(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [("user", "not for idfree: .* give --dp local"), ("local", "not for conventional: .* give --dp user")],
+)
+def test_what_a_method_does_not_send_is_not_hidden(asked: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        traded(tmp_path / "out", "conventional,idfree", "8", privacy={"dp": asked})
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_method_whose_texts_leave_hides_nothing_by_itself(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="on-device uploads its texts as they are, which no noise hides"):
         traded(tmp_path / "out", "on-device", "8")
