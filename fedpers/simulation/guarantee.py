@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -46,28 +46,28 @@ class Guarantee:
     Attributes:
         kind: Where noise is put.
         unit: What is hidden; of texts that are in several training examples, each example.
-        texts_leave: Whether the texts themselves are uploaded, which no noise hides.
         settings: The run's settings of privacy.
         delta: Of the guarantee.
         noise_multiplier: In units of the bound.
+        rounds: Rounds of each phase, fewer than it asks for where a budget ends it.
+        seed: The run's seed.
+        texts_leave: Whether the texts themselves are uploaded, which no noise hides.
         releases: How updates are released, by the phase's number; of `user` only.
         guarded: The phases whose devices train or upload with noise of their own; of `sample` and `local`.
         steps: What a round of a phase releases of everybody; not of `sample`.
-        rounds: Rounds of each phase, fewer than it asks for where a budget ends it.
-        seed: The run's seed.
     """
 
     kind: Kind
     unit: Unit
-    texts_leave: bool
     settings: PrivacySettings
     delta: float
     noise_multiplier: float
-    releases: Mapping[int, Release]
-    guarded: frozenset[int]
-    steps: Mapping[int, Spent]
     rounds: tuple[int, ...]
     seed: int
+    texts_leave: bool = False
+    releases: Mapping[int, Release] = field(default_factory=dict)
+    guarded: frozenset[int] = frozenset()
+    steps: Mapping[int, Spent] = field(default_factory=dict)
 
     def strategy(self, number: int, inner: Strategy) -> Strategy:
         """Returns a phase's strategy with the guarantee around it."""
