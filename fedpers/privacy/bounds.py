@@ -13,7 +13,7 @@ _ROUNDING = 1e-12  # of sums over people; without it a bound of 0 would come out
 
 
 def misattribution_bound(
-    family: Density,
+    density: Density,
     theta: Mapping[str, Doubles],
     shares: Doubles,
     uploads: int = 1,
@@ -35,7 +35,7 @@ def misattribution_bound(
     uploads are products. Not bounded are decisions taken together, which share out a known number of uploads.
 
     Args:
-        family: The family; any upper bound of its total variation keeps this one true.
+        density: What is known of uploads; any upper bound of its total variation keeps this one true.
         theta: Everyone's parameters (people, coordinates), by name.
         shares: Share of decisions of the first people (people,); of those left out, 0.
         uploads: How many uploads each decision rests on.
@@ -48,17 +48,17 @@ def misattribution_bound(
     success = 0.0
     for kind in np.unique(of):
         own = {name: values[of == kind] for name, values in theta.items()}
-        success += _success(family, own, weights[of == kind], uploads, references)
+        success += _success(density, own, weights[of == kind], uploads, references)
     return max(0.0, 1 - success - _ROUNDING)
 
 
 def _success(
-    family: Density, theta: Mapping[str, Doubles], weights: Doubles, uploads: int, references: int
+    density: Density, theta: Mapping[str, Doubles], weights: Doubles, uploads: int, references: int
 ) -> float:
     """Returns the bound p + sum_m p_m TV(f_m, g) for the best g, and no more than the sum of the weights."""
     mean = {name: values.mean(axis=0, keepdims=True) for name, values in theta.items()}
     away = sum(((values - mean[name]) ** 2).sum(axis=1) for name, values in theta.items())
     nearest = np.argsort(away)[:references]
     tried = [mean, *({name: values[[place]] for name, values in theta.items()} for place in nearest)]
-    sums = [float(weights @ family.total_variation(theta, g, uploads)) for g in tried]
+    sums = [float(weights @ density.total_variation(theta, g, uploads)) for g in tried]
     return float(min(weights.sum(), weights.max() + min(sums)))

@@ -45,16 +45,16 @@ class Evidence:
         return found
 
 
-def distributions(family: Density, theta: Mapping[str, Doubles], vectors: Doubles) -> Evidence:
+def distributions(density: Density, theta: Mapping[str, Doubles], vectors: Doubles) -> Evidence:
     """Returns what the embeddings tell those who know the distributions.
 
     Args:
-        family: The family.
+        density: What is known of uploads.
         theta: Everyone's parameters (people, coordinates), by name.
         vectors: The uploads (uploads, coordinates).
     """
-    eta, partition = family.natural(theta)
-    return Evidence(lambda places: family.statistics(vectors[places]), eta.T, partition)
+    eta, partition = density.natural(theta)
+    return Evidence(lambda places: density.statistics(vectors[places]), eta.T, partition)
 
 
 def attribute(
@@ -96,7 +96,7 @@ def sample_shares(senders: Ints, people: int) -> Doubles:
 
 
 def known_rows(
-    family: Density,
+    density: Density,
     theta: Mapping[str, Doubles],
     uploads: Uploads,
     sizes: Sequence[int],
@@ -105,7 +105,7 @@ def known_rows(
     """Attacks groups of linked uploads of several sizes, and single ones with the sample shares as prior.
 
     Args:
-        family: The family.
+        density: What is known of uploads.
         theta: Everyone's parameters (people, coordinates), by name.
         uploads: What is attacked.
         sizes: How many uploads are known to be one person's, such as 1, 2, 5, 10, 50.
@@ -114,15 +114,15 @@ def known_rows(
     Raises:
         InputError: Nobody has as many uploads as one of the sizes.
     """
-    senders, evidence = uploads.senders, [distributions(family, theta, uploads.vectors)]
+    senders, evidence = uploads.senders, [distributions(density, theta, uploads.vectors)]
     rows = []
     for size in sizes:
         found = attribute(evidence, senders, draw, cut(senders, size, draw))
-        bound = misattribution_bound(family, theta, found.shares, size)
+        bound = misattribution_bound(density, theta, found.shares, size)
         rows.append(row("distributions", found, draw, size, bound))
     prior = sample_shares(senders, len(evidence[0].partition))
     found = attribute(evidence, senders, draw, prior=prior)
-    bound = misattribution_bound(family, theta, found.shares)
+    bound = misattribution_bound(density, theta, found.shares)
     return [*rows, row("distributions and sample shares", found, draw, 1, bound)]
 
 
