@@ -20,7 +20,7 @@ from fedpers.models.loading import (
     specify,
 )
 from fedpers.models.masked_words import MASKED_WORDS, MaskedHead, check_encoder
-from fedpers.models.masking import Masking, hide_words
+from fedpers.models.masking import Masking, hide_words, packed
 from fedpers.models.reading import Reader
 from fedpers.models.soft_prompts import PROMPT, WRITER_PROMPTS, Placement, SoftPrompts
 from fedpers.models.texts import answer_tokens, encode, next_tokens, prompted, text_room, written
@@ -82,6 +82,7 @@ __all__ = [
     "marked",
     "next_tokens",
     "owned",
+    "packed",
     "pool",
     "pool_owned",
     "prompted",

@@ -71,6 +71,24 @@ def hide_words(batch: Batch, model: Model, masking: Masking, keys: Sequence[int]
     return replace(batch, **{name: torch.from_numpy(a).to(batch.ids.device) for name, a in told.items()})
 
 
+def packed(batch: Batch) -> Batch:
+    """Returns a batch with hidden words whose answers stand in one row a device, without what only pads.
+
+    Samples have different numbers of hidden words, and scoring a place with all words is most of the work.
+
+    Args:
+        batch: Samples in which words are hidden; places of the result are of all its device's tokens.
+    """
+    real = batch.weights.flatten(1) > 0
+    most = max(1, int(real.sum(dim=1).max()))
+    order = torch.argsort(~real, dim=1, stable=True)[:, :most]
+    before = order // batch.places.shape[2] * batch.ids.shape[2]  # tokens of the samples before
+    labels, places, weights = (
+        values.flatten(1).gather(1, order)[:, None] for values in (batch.labels, batch.places, batch.weights)
+    )
+    return replace(batch, labels=labels, places=places + before[:, None], weights=weights)
+
+
 def _choosable(
     ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], model: Model, masking: Masking
 ) -> npt.NDArray[np.bool_]:

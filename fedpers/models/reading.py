@@ -98,12 +98,17 @@ class Classifier(Reader):
 
 
 class MaskedReader(Reader):
-    """An encoder with a head that guesses words, at the places where some are hidden."""
+    """An encoder with a head that guesses words, at the places where some are hidden.
+
+    Answers of several samples may stand in one row, their places then being of all these samples' tokens.
+    """
 
     def _score(self, inputs: Inputs) -> torch.Tensor:
         found = self.module.base_model(input_ids=inputs.ids, attention_mask=self._masks(inputs.mask))
         head = self.module.get_submodule(MASKED_WORDS)
-        return _tensor(head(_at(found.last_hidden_state, inputs.places)))
+        hidden = _tensor(found.last_hidden_state)
+        rows = hidden.reshape(len(inputs.places), -1, hidden.shape[-1])
+        return _tensor(head(_at(rows, inputs.places)))
 
 
 class Writer(Reader):

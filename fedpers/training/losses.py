@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from fedpers import seeds
-from fedpers.models import NOBODY, Batch, Family, Inputs, KeyedDropout, Model
+from fedpers.models import NOBODY, Batch, Family, Inputs, KeyedDropout, Model, packed
 from fedpers.models.adapters import Adapter, Dropout, Lora
 from fedpers.models.dropout import kept
 from fedpers.training.plan import Plan
@@ -32,7 +32,8 @@ class Losses:
 
     def __init__(self, model: Model, plan: Plan) -> None:
         self._model = model
-        self._reader = model.reader(masked=plan.masking is not None)
+        self._masked = plan.masking is not None
+        self._reader = model.reader(masked=self._masked)
         self._micro_batch = plan.micro_batch
 
     def gradients(
@@ -54,7 +55,10 @@ class Losses:
         total = torch.zeros(len(keys), device=batch.ids.device)
         sums: list[torch.Tensor] = []
         for first in range(0, samples, size):
-            losses = self._losses({**leaves, **fixed}, batch.samples(first, first + size), key, first)
+            piece = batch.samples(first, first + size)
+            if self._masked:
+                piece = packed(piece)
+            losses = self._losses({**leaves, **fixed}, piece, key, first)
             gradients = torch.autograd.grad(
                 losses.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True
             )

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedpers.models import Batch, Masking, Model, hide_words
+from fedpers.models import Batch, Masking, Model, hide_words, packed
 from tests.models.encoders import FIRST_WORD, KINDS, WORDS, Symbols, batch, encoder, texts
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -103,6 +103,30 @@ def test_what_was_hidden_is_answered_and_each_counts_the_same(
     assert hidden.weights[0][real].tolist() == pytest.approx([1 / int(real.sum())] * int(real.sum()))
     changed = (plain.ids[0] != hidden.ids[0]).nonzero().tolist()
     assert {(row, place) for row, place in changed} <= places(hidden)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), min_size=1, max_size=3),
+    st.floats(0.01, 0.99),
+    st.integers(0, 2**33),
+)
+def test_packed_answers_are_the_same_in_one_row_no_longer_than_needed(
+    lengths: list[list[int]], share: float, key: int
+) -> None:
+    plain = batch(model_of("bert"), *(texts("bert", own, seed=n) for n, own in enumerate(lengths)))
+    hidden = hide_words(plain, model_of("bert"), Masking(share), [key + n for n in range(len(lengths))])
+    found = packed(hidden)
+    tokens, most = plain.ids.shape[2], 0
+    for device in range(len(lengths)):
+        real = found.weights[device, 0] > 0
+        told = found.places[device, 0, real].tolist()
+        assert told == sorted(row * tokens + place for row, place in places(hidden, device))
+        assert torch.equal(found.labels[device, 0, real], plain.ids[device].flatten()[told])
+        assert float(found.weights[device].sum()) == pytest.approx(1)
+        most = max(most, len(told))
+    assert found.places.shape == found.labels.shape == found.weights.shape == (len(lengths), 1, most)
+    assert torch.equal(found.ids, hidden.ids)
 
 
 @every_kind
