@@ -1,6 +1,6 @@
 """Models: loading, texts as tokens, parameters as arrays."""
 
-from fedpers.models.additions import Addition, detach, groups_of, owned, rows
+from fedpers.models.additions import Addition, detach, groups_of, notes_of, owned, rows
 from fedpers.models.arrays import OWN, Arrays, Rows, Trained, digest, extract, finite, insert, shared, whole
 from fedpers.models.context import CONTEXT_SEGMENTS, ContextSegments, context_room, with_context
 from fedpers.models.dropout import KeyedDropout
@@ -81,6 +81,7 @@ __all__ = [
     "log_densities",
     "marked",
     "next_tokens",
+    "notes_of",
     "owned",
     "packed",
     "pool",

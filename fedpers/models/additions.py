@@ -26,9 +26,11 @@ class Added(nn.Module):
 
     Attributes:
         looks_for: Token ids that it compares the input with.
+        note: What is to be told of it before a run, if anything.
     """
 
     looks_for: tuple[int, ...] = ()
+    note: str = ""
 
     def reading(self, module: PreTrainedModel, inputs: Inputs) -> AbstractContextManager[None]:
         """Returns the block within which the model reads some samples."""
@@ -55,6 +57,11 @@ def reading(module: PreTrainedModel, inputs: Inputs) -> Iterator[None]:
             if isinstance(part, Added):
                 blocks.enter_context(part.reading(module, inputs))
         yield
+
+
+def notes_of(module: PreTrainedModel) -> list[str]:
+    """Returns what is to be told of everything that was added to a model."""
+    return [part.note for part in module.children() if isinstance(part, Added) and part.note]
 
 
 def detach(module: PreTrainedModel) -> None:

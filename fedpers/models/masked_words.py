@@ -43,16 +43,25 @@ class MaskedHead:
         check_encoder(module)
         prefix = module.base_model_prefix
         kind: Any = AutoModelForMaskedLM
+        missing: list[str] = []
         if self.pretrained is None:
             other = kind.from_config(module.config)
         else:
-            other = kind.from_pretrained(
-                self.pretrained, config=module.config, trust_remote_code=False, use_safetensors=True
+            other, info = kind.from_pretrained(
+                self.pretrained,
+                config=module.config,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
             )
+            missing = [name for name in info["missing_keys"] if not name.startswith(f"{prefix}.")]
         setattr(other, prefix, module.base_model)
         other.tie_weights()
         layers = [layer for name, layer in other.named_children() if name != prefix]
-        module.add_module(MASKED_WORDS, MaskedWords(nn.Sequential(*layers)).float())
+        head = MaskedWords(nn.Sequential(*layers)).float()
+        if missing:
+            head.note = f"{self.pretrained} has no trained head for masked words: it starts from a random one"
+        module.add_module(MASKED_WORDS, head)
 
 
 def check_encoder(module: PreTrainedModel) -> None:

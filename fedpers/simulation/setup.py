@@ -22,6 +22,7 @@ from fedpers.models import (
     ModelSpec,
     extract,
     load,
+    notes_of,
     pool,
     specify,
 )
@@ -113,6 +114,8 @@ def prepare(settings: Settings, build: Build, report: Reporter, *, resume: bool 
         report.say(note)
     if spec.random_weights and settings.model.model != TINY:
         report.say(f"{settings.model.model} holds no weights: the model starts from random ones")
+    for note in notes_of(model.module):
+        report.say(note)
     # Before the base is trained, for this is where a method complains of its settings too.
     noise = [guarantee.noise(number) if guarantee else None for number in range(len(method.phases))]
     sizes = tuple(

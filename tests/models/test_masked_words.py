@@ -19,6 +19,7 @@ from fedpers.models import (
     extract,
     groups_of,
     hide_words,
+    notes_of,
     whole,
 )
 from fedpers.training import Plan, fit_devices
@@ -150,6 +151,21 @@ def test_the_head_is_a_group_of_its_own_and_can_be_taken_away(kind: str) -> None
     }
     detach(model.module)
     assert extract(model.module).keys() == extract(plain.module).keys()
+
+
+@every_kind
+def test_a_trained_head_needs_no_note(kind: str, tmp_path: Path) -> None:
+    assert notes_of(pretrained(kind, tmp_path)[0].module) == []
+
+
+@every_kind
+def test_a_head_that_had_to_be_made_up_is_told(kind: str, tmp_path: Path) -> None:
+    encoder(kind).module.save_pretrained(tmp_path)
+    module = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert isinstance(module, PreTrainedModel)
+    MaskedHead(str(tmp_path)).attach(module)
+    [note] = notes_of(module)
+    assert note == f"{tmp_path} has no trained head for masked words: it starts from a random one"
 
 
 def test_a_decoder_is_refused() -> None:
