@@ -152,6 +152,12 @@ def _kinds(
     return (channels.together(*found.values()) if found else None), list(found)
 
 
+def _read_of(population: Population, person: int) -> tuple[str, ...]:
+    """Returns a person's validation texts, whole ones even where uploads are of their beginnings."""
+    places = population.positions(person, "validation")
+    return tuple(population.people.samples(person).take(places).texts)
+
+
 def _reading(
     density: Density,
     theta: Mapping[str, Doubles],
@@ -160,7 +166,7 @@ def _reading(
     draw: np.random.Generator,
 ) -> Iterator[Row]:
     """Attacks by text alone and by text and distributions, after reading everyone's validation texts."""
-    read = [population.samples(int(person), "validation").texts for person in population.clients]
+    read = [_read_of(population, int(person)) for person in population.clients]
     writers = np.repeat(np.arange(len(read)), [len(texts) for texts in read])
     words = writing([text for texts in read for text in texts], writers, len(read), uploads.texts)
     embeddings = distributions(density, theta, uploads.vectors)

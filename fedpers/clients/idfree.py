@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from fedpers.clients.plain import answers_of, odds_of
 from fedpers.data import Population
 from fedpers.errors import InputError
@@ -55,10 +53,8 @@ class UserTokens:
 
     def draw(self, device: Device) -> Records:
         """Returns a person's samples, each with a fresh user embedding."""
-        theta = {name: torch.tensor(array)[None] for name, array in device.state.items()}
-        with torch.no_grad():
-            [drawn] = self.family.draw(theta, [len(device.samples)], [int(device.draw.integers(2**32))])
-        return Records.of_samples(device.samples, drawn.numpy())
+        drawn = self.family.release(device.state, len(device.samples), device.draw)
+        return Records.of_samples(device.samples, drawn)
 
     def encode(self, model: Model, device: Device) -> Examples:
         """Encodes texts with fresh user embeddings; without a state the texts alone."""

@@ -11,6 +11,7 @@ import math
 from typing import Literal
 
 from fedpers.clients import AnonymousUpload, DistributionFit, UserTokens
+from fedpers.errors import InputError
 from fedpers.method import Method, Phase, Server
 from fedpers.models import Beta, Family, Gaussian
 from fedpers.records import Placement
@@ -86,7 +87,17 @@ def build(settings: Settings) -> Method:
 
 
 def family_of(own: Own) -> Family:
-    """Returns the family of distributions that the settings name."""
+    """Returns the family of distributions that the settings name.
+
+    Raises:
+        InputError: Noise is to be trained, or kept near the standard normal's, of a family that has none.
+    """
+    if own.distribution != "gaussian" and (own.train_noise or own.divergence_weight):
+        option = "train_noise" if own.train_noise else "divergence_weight"
+        raise InputError(
+            f"idfree.{option} is of the Gaussian's noise, and {own.distribution} has none: leave it out, or "
+            "use --distribution gaussian"
+        )
     if own.distribution == "beta":
         return Beta(own.start_alpha, own.start_beta)
     deviation = math.sqrt(own.noise) if own.noise_unit == "variance" else own.noise

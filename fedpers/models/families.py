@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from fedpers.models.arrays import Arrays
 from fedpers.seeds import torch_stream
 
 Theta = Mapping[str, torch.Tensor]
+Known = Mapping[str, npt.NDArray[Any]]
 Doubles = npt.NDArray[np.float64]
 
 _LEAST_SPREAD = 1e-3
@@ -60,8 +61,25 @@ class Family(Density, Protocol):
         """Returns the parameters that everyone starts from."""
         ...
 
+    def release(self, theta: Known, count: int, draw: np.random.Generator) -> npt.NDArray[np.float32]:
+        """Returns draws that may leave a device (count, user tokens, width).
+
+        They are made in double precision and rounded once. In single precision, sums of a mean and torch's
+        normal numbers of 24 random bits have last bits that tell which mean it was, whatever the noise; of
+        this kind are the attacks of Mironov (On Significance of the Least Significant Bits for Differential
+        Privacy, CCS 2012).
+
+        Args:
+            theta: One device's parameters (user tokens, width).
+            count: How many.
+            draw: The device's randomness.
+        """
+        ...
+
     def draw(self, theta: Theta, counts: Sequence[int], keys: Sequence[int]) -> torch.Tensor:
-        """Returns draws (devices, most samples, user tokens, width), differentiable in theta.
+        """Returns draws (devices, most samples, user tokens, width), differentiable in theta, for a fit.
+
+        They stay on the device.
 
         Args:
             theta: The devices' parameters (devices, user tokens, width).
@@ -103,6 +121,11 @@ class Gaussian:
         mean = np.full((tokens, width), self.mean, dtype=np.float32)
         spread = np.full((tokens, width), self.spread, dtype=np.float32)
         return {"mean": mean, "spread": spread} if self.trained_spread else {"mean": mean}
+
+    def release(self, theta: Known, count: int, draw: np.random.Generator) -> npt.NDArray[np.float32]:
+        mean = theta["mean"].astype(np.float64)
+        spread = theta["spread"].astype(np.float64) if self.trained_spread else self.spread
+        return (mean + spread * draw.standard_normal((count, *mean.shape))).astype(np.float32)
 
     def draw(self, theta: Theta, counts: Sequence[int], keys: Sequence[int]) -> torch.Tensor:
         mean, most = theta["mean"], max(counts)
@@ -161,6 +184,9 @@ class Gaussian:
 class Beta:
     """u from Beta(alpha, beta) in (0, 1), a linearly dependent family (their theorem 1).
 
+    Draws nearer to 0 or 1 than float32 tells are moved to the nearest it does. The density does not know of
+    that, so attackers by it are weaker than they could be where parameters are below 0.3 or so.
+
     Attributes:
         alpha: Where every first parameter starts, above 0 (2 in the authors' code).
         beta: Where every second parameter starts, above 0 (5 in the authors' code).
@@ -175,6 +201,11 @@ class Beta:
             "alpha": np.full(shape, self.alpha, dtype=np.float32),
             "beta": np.full(shape, self.beta, dtype=np.float32),
         }
+
+    def release(self, theta: Known, count: int, draw: np.random.Generator) -> npt.NDArray[np.float32]:
+        alpha, beta = theta["alpha"].astype(np.float64), theta["beta"].astype(np.float64)
+        drawn = draw.beta(alpha, beta, (count, *alpha.shape))
+        return drawn.clip(_EDGE, 1 - _EDGE).astype(np.float32)
 
     def draw(self, theta: Theta, counts: Sequence[int], keys: Sequence[int]) -> torch.Tensor:
         """Draws with torch's pathwise derivative, du = -dF(u; theta) / f(u; theta), in float32."""

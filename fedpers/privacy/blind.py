@@ -15,7 +15,6 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.mixture import GaussianMixture
 
 from fedpers.data import Ints
-from fedpers.errors import InputError
 from fedpers.models.families import Doubles
 from fedpers.privacy.outcomes import Decisions, Row, Uploads, rank, row
 
@@ -125,7 +124,7 @@ def blind_rows(uploads: Uploads, draw: np.random.Generator, most: int = 10_000) 
     ]
 
 
-def linkability(uploads: Uploads, draw: np.random.Generator, pairs: int = 20_000) -> float:
+def linkability(uploads: Uploads, draw: np.random.Generator, pairs: int = 20_000) -> float | None:
     """Returns how well the distance tells pairs of one person's uploads from pairs of two people's.
 
     Args:
@@ -134,17 +133,15 @@ def linkability(uploads: Uploads, draw: np.random.Generator, pairs: int = 20_000
         pairs: How many are drawn of either sort.
 
     Returns:
-        The area under the ROC curve, 0.5 if distances tell nothing and 1 if they tell all.
-
-    Raises:
-        InputError: Nobody has two uploads, or only one person has any.
+        The area under the ROC curve, 0.5 if distances tell nothing and 1 if they tell all; None where there
+        are no such pairs, for nobody has two uploads or only one person has any.
     """
     order = np.argsort(uploads.senders, kind="stable")
     counts = np.bincount(uploads.senders)
     begin = (np.cumsum(counts) - counts)[uploads.senders[order]]  # of the own person's uploads in the order
     own = counts[uploads.senders[order]]
     if own.max() < 2 or (counts > 0).sum() < 2:
-        raise InputError("pairs of uploads need two people, and one of them must have two uploads or more")
+        return None
     anchors = draw.choice(np.flatnonzero(own > 1), pairs)
     start, mine = begin[anchors], own[anchors]
     same = start + (anchors - start + draw.integers(1, mine)) % mine

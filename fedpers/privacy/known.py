@@ -86,7 +86,7 @@ def attribute(
             scores[kinds[truth[rows], None] != kinds] = -np.inf
         return scores
 
-    return decide(score, truth, people, draw)
+    return decide(score, truth, people, draw, log_prior)
 
 
 def sample_shares(senders: Ints, people: int) -> Doubles:

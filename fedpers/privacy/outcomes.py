@@ -62,7 +62,8 @@ class Decisions:
     Attributes:
         truth: The true person of each (decisions,).
         ranks: How many others it holds likelier, 0 where it is right (decisions,).
-        chance: Misattribution of one who sees nothing, in [0, 1].
+        chance: Misattribution of one who sees no upload but knows who comes into question, and how likely
+            each is if the attacker knows that, in [0, 1].
     """
 
     truth: Ints
@@ -102,7 +103,7 @@ class Row:
         misattribution_rate: Share of decisions that name another person.
         low: Lower end of its 95 % bootstrap interval over people.
         high: Upper end.
-        chance: Misattribution of one who sees nothing.
+        chance: Misattribution of one who sees no upload.
         bound: What the misattribution cannot expectedly fall below, if there is a proof.
         worst_person: Smallest misattribution of any person.
         top5_misattribution: Share of decisions with the true person not among the five likeliest.
@@ -147,7 +148,11 @@ def blocks(rows: int, columns: int) -> list[slice]:
 
 
 def decide(
-    score: Callable[[slice], Doubles], truth: Ints, people: int, draw: np.random.Generator
+    score: Callable[[slice], Doubles],
+    truth: Ints,
+    people: int,
+    draw: np.random.Generator,
+    prior: Doubles | None = None,
 ) -> Decisions:
     """Attributes to the person with the highest score, in blocks of rows.
 
@@ -156,10 +161,12 @@ def decide(
         truth: The true person of each decision (decisions,).
         people: How many people there are.
         draw: What breaks the ties.
+        prior: The attacker's prior of each person (people,), on any rising scale; without, all are alike.
 
     Raises:
         InputError: A true person's score is not finite.
     """
+    prior = np.zeros(people) if prior is None else prior
     luck, ranks, guessed = draw.random(len(truth)), [], 0.0
     for rows in blocks(len(truth), people):
         scores = score(rows)
@@ -167,7 +174,10 @@ def decide(
         if not np.isfinite(own).all():  # comparisons with NaN would make it a hit
             raise InputError("the score of a true person is not finite: are uploads and parameters valid?")
         ranks.append(rank(scores, own, luck[rows]))
-        guessed += float((1 / (scores > -np.inf).sum(axis=1)).sum())
+        known = np.where(scores > -np.inf, prior, -np.inf)
+        likeliest = known == known.max(axis=1, keepdims=True)
+        named = np.take_along_axis(likeliest, truth[rows, None], axis=1)[:, 0]
+        guessed += float((named / likeliest.sum(axis=1)).sum())
     return Decisions(truth, np.concatenate(ranks), 1 - guessed / len(truth))
 
 

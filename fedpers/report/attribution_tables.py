@@ -39,12 +39,15 @@ def _attackers_table(result: Mapping[str, Any]) -> RenderableType:
 
 
 def _notes(result: Mapping[str, Any]) -> list[RenderableType]:
-    costs = result["request"]
+    costs, linked = result["request"], result["linkability"]
+    pairs = (
+        "No pairs of one person's uploads beside pairs of two people's."
+        if linked is None
+        else "Pairs of one person's uploads against pairs of two people's, told apart by distance: "
+        f"AUC {linked:.3f}."
+    )
     return [
-        Text(
-            f"{result['uploads']:,} uploads of {result['people']:,} people. Pairs of one person's uploads "
-            f"against pairs of two people's, told apart by distance: AUC {result['linkability']:.3f}."
-        ),
+        Text(f"{result['uploads']:,} uploads of {result['people']:,} people. {pairs}"),
         Text(
             f"A request with its embedding: {costs['embedding_bytes']:,} bytes more, "
             f"{costs['sampling']:.2f} ms to draw, {costs['upload']:.2f} ms to upload, "

@@ -106,6 +106,16 @@ def test_static_is_a_gaussian_with_next_to_no_spread() -> None:
     assert 0 < family.spread < 1e-5
 
 
+@pytest.mark.parametrize("distribution", ["static", "beta"])
+@pytest.mark.parametrize("own", [{"train_noise": True}, {"divergence_weight": 0.1}], ids=str)
+def test_only_a_gaussian_has_noise_to_train(distribution: str, own: dict[str, object]) -> None:
+    [option] = own
+    with pytest.raises(
+        InputError, match=rf"^idfree\.{option} is of the Gaussian's noise, and {distribution}"
+    ):
+        method(distribution=distribution, **own)
+
+
 def test_settings_reach_the_plan_of_the_fit() -> None:
     own = {
         "fit_optimizer": "sgd",

@@ -1,9 +1,11 @@
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from scipy import stats
 from scipy.integrate import quad
 
+from fedpers.models import Arrays
 from fedpers.models.families import Beta, Doubles, Family, Gaussian, log_densities
 
 TRAINED = Gaussian(trained_spread=True)
@@ -76,6 +78,63 @@ def test_beta_draws_stay_inside_their_borders() -> None:
     theta = {name: torch.full((1, 1, 50), 1e-2) for name in ("alpha", "beta")}
     drawn = Beta().draw(theta, [200], [1])
     assert 0 < float(drawn.min()) < float(drawn.max()) < 1
+
+
+# Draws that leave the device
+
+
+def of_one(family: Family) -> Arrays:
+    """Returns the parameters that one device starts from."""
+    return family.start(2, 3)
+
+
+def test_released_gaussians_have_the_mean_and_the_spread() -> None:
+    theta = {
+        "mean": np.array([[0.1, -3.0]], dtype=np.float32),
+        "spread": np.array([[0.2, 2.0]], dtype=np.float32),
+    }
+    drawn = TRAINED.release(theta, 20_000, np.random.default_rng(5))[:, 0].astype(float)
+    for column, (mean, spread) in enumerate([(0.1, 0.2), (-3.0, 2.0)]):
+        assert stats.kstest(drawn[:, column], stats.norm(mean, spread).cdf).pvalue > 0.001
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 4 / np.sqrt(20_000)
+
+
+def test_released_betas_are_those_of_the_distribution_and_stay_inside() -> None:
+    drawn = Beta().release(of_one(Beta()), 1000, np.random.default_rng(5)).flatten()
+    assert stats.kstest(drawn, stats.beta(2, 5).cdf).pvalue > 0.001
+    extreme = Beta(1e-2, 1e-2)
+    ends = extreme.release(of_one(extreme), 200, np.random.default_rng(5))
+    assert 0 < float(ends.min()) < float(ends.max()) < 1
+
+
+@pytest.mark.parametrize("family", BOTH)
+def test_a_release_is_made_of_the_devices_own_stream(family: Family) -> None:
+    first, again, other = (family.release(of_one(family), 4, np.random.default_rng(s)) for s in (1, 1, 2))
+    assert first.shape == (4, 2, 3)
+    assert first.dtype == np.float32
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def on_the_lattice(drawn: npt.NDArray[np.float32]) -> float:
+    """Returns the share of small pairs (of places 8 apart, as torch makes them) with a radius of 24 bits.
+
+    Box and Muller's radius is sqrt(-2 ln(1 - k / 2^24)) with a whole number k, which rounding hides where k
+    is large.
+    """
+    pairs = drawn.astype(float).reshape(-1, 2, 8)
+    squares = (pairs**2).sum(axis=1).flatten()
+    counts = -np.expm1(-squares[squares < 0.005] / 2) * 2**24
+    return float((np.abs(counts - np.round(counts)) < 0.05).mean())
+
+
+def test_the_last_bits_of_a_release_do_not_tell_its_mean() -> None:
+    # Of a fit's draws, in single precision, they do: with the right mean taken away, 24 random bits are left.
+    theta = {"mean": np.zeros((1, 160), dtype=np.float32)}
+    stays = Gaussian(1.0).draw({"mean": torch.zeros(1, 1, 160)}, [5000], [3]).numpy()
+    leaves = Gaussian(1.0).release(theta, 5000, np.random.default_rng(3))
+    assert on_the_lattice(stays) > 0.9
+    assert on_the_lattice(leaves) < 0.2
 
 
 # Gradients

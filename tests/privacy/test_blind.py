@@ -3,7 +3,6 @@ import pytest
 from scipy.special import ndtr
 from sklearn.mixture import GaussianMixture
 
-from fedpers.errors import InputError
 from fedpers.privacy import blind_rows, linkability
 from fedpers.privacy.blind import Clustering, by_distance, by_mixture, centres, match
 from tests.privacy.crowds import draw, gaussians, line, uploads_of
@@ -81,10 +80,8 @@ def test_linkability_of_two_gaussians_in_one_dimension_has_a_closed_form(distanc
 
 
 def test_pairs_need_two_people() -> None:
-    with pytest.raises(InputError, match="pairs of uploads need two people"):
-        linkability(gaussians(line(0), 1.0, 5), draw())
+    assert linkability(gaussians(line(0), 1.0, 5), draw()) is None
 
 
 def test_pairs_need_somebody_with_two_uploads() -> None:
-    with pytest.raises(InputError, match="one of them must have two uploads"):
-        linkability(gaussians(line(0, 1, 2), 1.0, 1), draw())
+    assert linkability(gaussians(line(0, 1, 2), 1.0, 1), draw()) is None

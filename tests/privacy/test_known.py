@@ -92,6 +92,24 @@ def test_the_prior_moves_the_border_between_two_gaussians() -> None:
     assert found.by_person == pytest.approx([ndtr(-border), ndtr(border - 1)], abs=0.02)
 
 
+def test_who_knows_the_shares_alone_names_the_largest() -> None:
+    # Uploads that tell nothing: the attack is no better than its own chance.
+    uploads = gaussians(line(0, 0, 0), 1.0, np.array([90, 5, 5]))
+    evidence = distributions(Gaussian(1.0), {"mean": line(0, 0, 0)}, uploads.vectors)
+    found = attribute([evidence], uploads.senders, draw(), prior=sample_shares(uploads.senders, 3))
+    assert found.chance == pytest.approx(0.1)
+    assert rate(found) == pytest.approx(0.1)
+
+
+def test_of_shares_that_are_alike_each_is_named_as_often() -> None:
+    # Candidates are people of the upload's kind: the first two, or the third.
+    uploads = gaussians(line(0, 0, 0), 1.0, np.array([40, 40, 20]))
+    evidence = distributions(Gaussian(1.0), {"mean": line(0, 0, 0)}, uploads.vectors)
+    prior, kinds = sample_shares(uploads.senders, 3), np.array([0, 0, 1])
+    found = attribute([evidence], uploads.senders, draw(), prior=prior, kinds=kinds)
+    assert found.chance == pytest.approx(0.4)
+
+
 def test_evidence_of_two_halves_is_that_of_the_whole() -> None:
     means, uploads = draw(1).normal(size=(4, 6)), gaussians(draw(1).normal(size=(4, 6)), 1.0, 30)
     halves = [
