@@ -58,7 +58,7 @@ def compare(
     builds = {find(name).name: find(name).build for name in names}
     if not builds:
         raise InputError("--methods names no method: give one or more, parted by commas")
-    numbers = lists.whole_numbers("--seeds", seeds, "0,1,2")
+    numbers = _seeds(settings, seeds)
     trials: list[comparison.Trial] = []
     interrupted = False
     with runs.new_run(out, "compare", settings) as folder:
@@ -77,12 +77,19 @@ def compare(
     return result
 
 
+def _seeds(settings: Settings, seeds: str) -> list[int]:
+    """Returns the seeds of a comparison, which the settings must not name too."""
+    if settings.run.seed:
+        raise InputError("run.seed is set by --seeds: leave it out")
+    return lists.whole_numbers("--seeds", seeds, "0,1,2")
+
+
 def compare_epsilons(
     settings: Settings, methods: str, epsilons: str, seeds: str, out: Path | None, report: Reporter
 ) -> dict[str, Any]:
     """Runs several methods at several epsilons, attacks each run, and fills one folder with all of it."""
     names = [find(name).name for name in lists.names(methods)]
-    asked, numbers = tradeoff.parse_epsilons(epsilons), lists.whole_numbers("--seeds", seeds, "0,1,2")
+    asked, numbers = tradeoff.parse_epsilons(epsilons), _seeds(settings, seeds)
     if not names:
         raise InputError("--methods names no method: give one or more, parted by commas")
     trials, folder, interrupted = [], out, False

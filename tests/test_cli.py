@@ -164,6 +164,8 @@ def test_a_toml_file_sets_what_flags_do_not(run: Run, tmp_path: Path) -> None:
         (["simulate", "--data", "no.jsonl"], "no file or folder no.jsonl"),
         (["simulate", "--model", "no/such/folder/here"], "cannot load the model"),
         (["compare", "--seeds", "0,x"], "--seeds '0,x'"),
+        (["compare", "--set", "run.seed=7"], "run.seed is set by --seeds: leave it out"),
+        (["compare", "--epsilons", "8", "--set", "run.seed=7"], "run.seed is set by --seeds: leave it out"),
         (["compare", "--methods", "conventional,uid"], "unknown method 'uid'"),
         (["simulate", "--data", "ROWS", "--clients", "9"], "has 4 people"),
         (["simulate", "--data", "ROWS", "--label-column", "lable"], "did you mean 'label'?"),

@@ -81,6 +81,15 @@ def test_central_training_ends_when_patience_does(silent: Reporter) -> None:
     assert (run.best, run.done) == (1, 3)  # with so low a rate nothing gets better after the first epoch
 
 
+def test_patience_does_not_end_a_phase_that_nobody_looks_at(silent: Reporter) -> None:
+    own = {"intermediate_rounds": 3, "newcomer_epochs": 0, "prompt_fit_epochs": 0}
+    settings = small(central={"patience": 1, "central_lr": 1e-9, "base_epochs": 0}, perplm_soft=own)
+    setup = prepare(settings, find("perplm-soft").build, silent)
+    run = train_centrally(setup, 12, silent)
+    looks = ["validation-accuracy" in line for line in run.history[1:]]
+    assert looks.index(True) == 6  # half of the 12 epochs, as of the 6 rounds, are of masked words
+
+
 def test_matched_epochs_come_nearest_to_the_samples(silent: Reporter) -> None:
     setup = prepare(small(), find("conventional").build, silent)
     assert [matched_epochs(setup, samples) for samples in (1, 60, 100, 600)] == [1, 1, 2, 10]

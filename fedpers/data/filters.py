@@ -61,8 +61,9 @@ def with_tests(people: TablePeople, data: DataSettings, chosen: Ints) -> tuple[I
         kept = testable(people, chosen)
         why = "had no sample in the source's test part, or fewer than 2 in the other"
     left_out = len(chosen) - len(kept)
-    if not len(kept) and not common:
-        raise InputError(f"nobody in {data.data} is left: all {left_out} {why}; use --split random")
+    if not len(kept):
+        way = "--split random or time" if common else "--split random"
+        raise InputError(f"nobody in {data.data} is left: all {left_out} {why}; use {way}")
     return kept, moment, [f"{left_out} people {why}, and were left out"] if left_out else []
 
 

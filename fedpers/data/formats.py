@@ -188,7 +188,7 @@ def _read_separated(file: str, data: bytes, settings: DataSettings, delimiter: s
         data,
         pa.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
         pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        list(names.values()),
+        list(dict.fromkeys(names.values())),  # one column may have two roles
     )
     picked = pick(file, table, names)
     for role in {"label", "tag"} & names.keys():

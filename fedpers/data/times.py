@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import isfinite
 from types import MappingProxyType
 
 import pyarrow as pa
@@ -15,7 +16,8 @@ ZONE_HOURS = MappingProxyType({"UTC": 0, "GMT": 0, "PDT": -7, "PST": -8, "EDT": 
 def seconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Returns times as float64, null where a value is no time.
 
-    Numbers stay as they are; dates become seconds since 1970, in UTC where they name no zone.
+    Numbers stay as they are; dates become seconds since 1970, in UTC where they name no zone. Of numbers and
+    dates in one column the fewer are no times.
     """
     kind = column.type
     if pa.types.is_timestamp(kind):
@@ -23,7 +25,14 @@ def seconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_date(kind):
         return _since_1970(column.cast(pa.timestamp("us")))
     numbers = _numbers(column)
-    return _iso_seconds(column.cast(pa.string())) if numbers is None else numbers
+    if numbers is not None:
+        return numbers
+    texts = column.cast(pa.string())
+    dates = _iso_seconds(texts)
+    if dates.null_count < len(dates) / 2:
+        return dates
+    each = pa.array([_one_number(value) for value in texts.to_pylist()], pa.float64())
+    return pa.chunked_array([each]) if each.null_count < dates.null_count else dates
 
 
 def _since_1970(moments: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -47,6 +56,14 @@ def _iso_seconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
     except pa.ArrowInvalid:
         # Arrow takes dates with zones and dates without only apart, and does not say which one failed.
         return pa.chunked_array([pa.array([_one_iso(value) for value in trimmed.to_pylist()], pa.float64())])
+
+
+def _one_number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
 
 
 def _one_iso(value: str | None) -> float | None:

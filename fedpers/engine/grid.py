@@ -176,7 +176,7 @@ class CohortGrid(Nodes):
             whose: With whose personal state they come.
         """
         order = Order("predict", arrays, self._phase, part=part, whose=whose)
-        scores = list(self._crew.do(order, _cut(persons.tolist(), _SCORED_TOGETHER)))
+        scores = self._crew.do(order, _cut(persons.tolist(), _SCORED_TOGETHER))
         return merge(part for part in scores if isinstance(part, Scores))
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
+from uuid import uuid4
 
 import numpy as np
 from safetensors.numpy import load_file, save
@@ -75,12 +76,12 @@ class FileStates:
     """States in a folder that every node of a cluster can reach, a file for each person and round."""
 
     def __init__(self, folder: Path) -> None:
-        """Makes a folder of its own within the one given, without the states of an earlier run.
+        """Makes a folder of its own within the one given, which other runs may use at the same time.
 
         Raises:
             InputError: It cannot be written.
         """
-        self._folder = folder / _OWN
+        self._folder = folder / _OWN / uuid4().hex
         try:
             self.clear()
         except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ _Numbers = npt.NDArray[np.number]  # counts, or sums of a measure
 ERRORS = frozenset({"absolute_error", "squared_error", "rmse"})  # the measures of which less is better
 
 _RESAMPLES = 2000
+_CELLS = 4_000_000  # weights of resamples held at a time
+_NO_CONFUSION = np.zeros((0, 0), dtype=np.int64)
 _FIRST = 5  # classes that are recommended
 _DECIMALS = 9  # sums of the same numbers in another order differ by rounding, which is no difference
 
@@ -176,9 +178,12 @@ def merge(parts: Iterable[Scores]) -> Scores:
     Raises:
         FedpersError: They are not of the same measures.
     """
-    everyone = list(parts)
-    names = list(everyone[0].sums)
-    for part in everyone:
+    everyone: list[Scores] = []
+    confusion, names = np.zeros((), dtype=np.int64), None
+    for part in parts:
+        confusion = confusion + part.confusion  # added up at once, for one of many classes is large
+        everyone.append(replace(part, confusion=_NO_CONFUSION))
+        names = list(part.sums) if names is None else names
         if set(part.sums) != set(names):
             raise FedpersError(
                 f"scores of the measures {sorted(names)} and {sorted(part.sums)} cannot be merged: all "
@@ -188,8 +193,8 @@ def merge(parts: Iterable[Scores]) -> Scores:
         np.concatenate([part.persons for part in everyone]),
         np.concatenate([part.correct for part in everyone]),
         np.concatenate([part.total for part in everyone]),
-        np.sum([part.confusion for part in everyone], axis=0),
-        {name: np.concatenate([part.sums[name] for part in everyone]) for name in names},
+        confusion,
+        {name: np.concatenate([part.sums[name] for part in everyone]) for name in names or ()},
     )
 
 
@@ -201,7 +206,8 @@ class Change:
         better: Share of people who fare better, in [0, 1]: a higher accuracy, or a lower error.
         same: Share who fare the same.
         worse: Share who fare worse.
-        difference: Difference of the pooled measures; below 0 is better for an error.
+        difference: Mean over the seeds of the difference of the pooled measures; below 0 is better for an
+            error.
         low: Lower end of its 95 % bootstrap interval over people.
         high: Upper end.
     """
@@ -237,7 +243,7 @@ def change(
         better=float((signs > 0).mean()),
         same=float((signs == 0).mean()),
         worse=float((signs < 0).mean()),
-        difference=float(sums.sum() / totals.sum()),
+        difference=float(_mean_ratio(sums.sum(axis=1), totals.sum(axis=1))),
         low=low,
         high=high,
     )
@@ -267,14 +273,14 @@ def paired_test(ours: Scores, theirs: Scores, measure: str) -> float:
 
 
 def bootstrap_accuracy(scores: Sequence[Scores], draw: np.random.Generator) -> tuple[float, float]:
-    """Returns the 95 % bootstrap interval of the pooled accuracy over people and seeds."""
+    """Returns the 95 % bootstrap interval over people of the mean of the pooled accuracy over seeds."""
     return bootstrap_measure(scores, draw, "accuracy")
 
 
 def bootstrap_measure(
     scores: Sequence[Scores], draw: np.random.Generator, measure: str
 ) -> tuple[float, float]:
-    """Returns the 95 % bootstrap interval of a pooled measure over people and seeds.
+    """Returns the 95 % bootstrap interval over people of the mean of a pooled measure over seeds.
 
     A person is drawn with all their samples of all seeds, because these hang together.
 
@@ -291,14 +297,29 @@ def bootstrap_measure(
 def bootstrap(sums: _Numbers, totals: _Numbers, draw: np.random.Generator) -> tuple[float, float]:
     """Returns the 95 % percentile interval of sum(sums) / sum(totals) when people are drawn again.
 
+    Of several seeds it is the interval of the mean over them.
+
     Args:
-        sums: One number a person, such as rightly classified samples (people,).
-        totals: What it is divided by (people,).
+        sums: One number a person, such as rightly classified samples (people,) or (seeds, people).
+        totals: What it is divided by, of the same shape.
         draw: The resampling; people are drawn with replacement, 2,000 times.
     """
-    weights = draw.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=_RESAMPLES)
-    low, high = np.quantile((weights @ sums) / (weights @ totals), [0.025, 0.975])
+    people = sums.shape[-1]
+    some = max(1, _CELLS // people)  # of the resamples at a time
+    means = []
+    for start in range(0, _RESAMPLES, some):
+        count = min(some, _RESAMPLES - start)
+        weights = draw.multinomial(people, np.full(people, 1 / people), size=count)
+        means.append(_mean_ratio(np.atleast_2d(sums) @ weights.T, np.atleast_2d(totals) @ weights.T))
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
+
+
+def _mean_ratio(sums: _Numbers, totals: _Numbers) -> Floats:
+    """Returns the mean over seeds, the first axis, of sums / totals; a seed without samples is left out."""
+    ratios = np.divide(sums, totals, out=np.zeros(sums.shape), where=totals > 0)
+    found: Floats = ratios.sum(axis=0) / (totals > 0).sum(axis=0)
+    return found
 
 
 def _gained(mine: Scores, other: Scores, measure: str) -> _Numbers:
@@ -317,9 +338,9 @@ def _check_pair(mine: Scores, other: Scores) -> None:
 
 
 def _by_person(persons: Sequence[Ints], values: Sequence[_Numbers]) -> _Numbers:
-    """Adds up one number of each person over several seeds; people in the order of their numbers."""
+    """Returns one number of each person in each seed (seeds, people), 0 for who is not in it."""
     numbers, place = np.unique(np.concatenate(persons), return_inverse=True)
     joined = np.concatenate(values)
-    sums = np.zeros_like(joined, shape=len(numbers))
-    np.add.at(sums, place, joined)
-    return sums
+    found = np.zeros_like(joined, shape=(len(persons), len(numbers)))
+    found[np.repeat(np.arange(len(persons)), [len(own) for own in persons]), place] = joined
+    return found

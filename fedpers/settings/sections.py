@@ -272,7 +272,7 @@ class EngineSettings(Section):
     ray_address: str | None = flag(None, "An existing Ray cluster's address.")
     threads: int = option(1, "torch threads of a worker.", ge=1)
     state_folder: str | None = option(
-        None, "Folder for personal states that every node can reach. [in memory]"
+        None, "Folder for personal states that every node can reach; runs may share it. [in memory]"
     )
     gpus_per_worker: float = option(
         0.0, "Share of a GPU each worker takes; above 0, models work on GPUs.", ge=0

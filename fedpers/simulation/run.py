@@ -137,7 +137,8 @@ def _pool_phase(desk: Desk, number: int, phase: Phase, plan: Plan) -> None:
                     note = desk.check(number)
                     best = states if desk.now.best == desk.now.done else best
                 stage.advance(note)
-                if settings.central.patience and desk.now.done - desk.now.best >= settings.central.patience:
+                waited = desk.now.done - desk.now.best if phase.eval_every else 0  # unseen, nothing is best
+                if settings.central.patience and waited >= settings.central.patience:
                     break
         if tables and phase.eval_every:
             desk.crew.restore([dict(zip(persons, best, strict=True))], (number, plan.epochs))

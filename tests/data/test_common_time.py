@@ -85,6 +85,13 @@ def test_a_common_moment_needs_times_and_all_samples(tmp_path: Path) -> None:
         people(tmp_path, rows("ann", [1, 2, 3]), split="common-time", max_samples=3)
 
 
+def test_a_common_moment_that_leaves_nobody_is_told(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"is left: all 2 had no sample to test, .*; use --split random or time"
+    ):
+        people(tmp_path, rows("ann", [5] * 9), rows("bob", [5] * 9), split="common-time")
+
+
 def test_the_most_active_people_are_kept(tmp_path: Path) -> None:
     everyone = [rows(f"p{count}", [*range(count)]) for count in (3, 9, 5, 7)]
     found = people(tmp_path, *everyone, most_active=2)

@@ -10,6 +10,22 @@ from fedpers.data.json_rows import read_fast, read_plain
 from fedpers.settings import DataSettings
 from tests.data.reading import ROWS, as_csv, as_parquet, column, jsonl, load, message, parquet, written
 
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_one_column_may_have_two_roles(suffix: str, tmp_path: Path) -> None:
+    path, rows = tmp_path / f"x.{suffix}", [{"who": name, "said": f"by {name}"} for name in "ab"]
+    if suffix == "jsonl":
+        jsonl(path, *rows)
+    elif suffix == "parquet":
+        parquet(path, {"who": ["a", "b"], "said": ["by a", "by b"]})
+    else:
+        sign = "," if suffix == "csv" else "\t"
+        written(path, "\n".join(sign.join(line) for line in (["who", "said"], *(r.values() for r in rows))))
+    found = load(path, user_column="who", label_column="who", text_column="said,said")
+    assert column(found, "label") == column(found, "user") == ["a", "b"]
+    assert column(found, "text") == ["by a by a", "by b by b"]
+
+
 # JSON Lines
 
 

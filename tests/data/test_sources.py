@@ -269,6 +269,13 @@ def test_a_time_that_is_neither_number_nor_date_is_named(time: object, tmp_path:
     )
 
 
+@pytest.mark.parametrize("blank", ["", "n/a"])
+def test_one_that_is_no_number_among_numbers_is_named(blank: str, tmp_path: Path) -> None:
+    lines = [f"a,t,1,{time}" for time in (1000, 1001, blank, 1003)]
+    path = written(tmp_path / "x.csv", "\n".join(["user_id,text,label,when", *lines]))
+    assert message(path, time_column="when").startswith(f"{path}, row 3: when {blank!r} is no time")
+
+
 def test_an_infinite_time_is_no_time(tmp_path: Path) -> None:
     path = written(tmp_path / "x.csv", "user_id,text,label,when\na,t,1,5\na,t,1,inf\n")
     assert message(path, time_column="when").startswith(f"{path}, row 2: when 'inf' is no time")

@@ -118,11 +118,16 @@ def test_files_keep_every_kind_of_array_and_empty_states(tmp_path: Path) -> None
     )
 
 
-def test_states_of_an_earlier_run_are_removed_but_nothing_else(tmp_path: Path) -> None:
+def test_runs_that_share_a_folder_have_their_own_states_and_remove_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "2024").mkdir()
     (tmp_path / "2024" / "thesis.txt").write_text("years of work")
-    FileStates(tmp_path).write({7: state(1)}, at=(0, 1))
-    assert FileStates(tmp_path).read([7], LATEST) == [None]
+    first, second = FileStates(tmp_path), FileStates(tmp_path)
+    first.write({7: state(1)}, at=(0, 1))
+    assert numbers(second, LATEST, (7,)) == [None]
+    second.write({7: state(2)}, at=(0, 1))
+    assert numbers(first, LATEST, (7,)) == [1]
+    second.clear()
+    assert numbers(first, LATEST, (7,)) == [1]
     assert (tmp_path / "2024" / "thesis.txt").exists()
 
 

@@ -167,6 +167,33 @@ def test_the_interval_equals_a_plain_loops_over_the_same_draws() -> None:
     assert bootstrap(np.array(sums), np.array(totals), draw(3)) == pytest.approx(expected)
 
 
+def test_the_interval_of_several_seeds_is_that_of_their_mean() -> None:
+    # People 0 to 2 in the first seed, 1 to 3 in the second, which is the larger one.
+    first, second = counted([2, 1, 3], [4, 4, 4]), counted([9, 6, 8], [10, 10, 10], persons=[1, 2, 3])
+    sums, totals = np.array([[2, 1, 3, 0], [0, 9, 6, 8]]), np.array([[4, 4, 4, 0], [0, 10, 10, 10]])
+    generator, means = draw(3), []
+    for _ in range(2000):
+        times_drawn = generator.multinomial(4, [0.25] * 4)
+        seeds = zip(sums @ times_drawn, totals @ times_drawn, strict=True)
+        means.append(float(np.mean([right / asked for right, asked in seeds if asked])))
+    expected = (percentile(means, 0.025), percentile(means, 0.975))
+    assert bootstrap_accuracy([first, second], draw(3)) == pytest.approx(expected)
+
+
+def test_a_difference_over_seeds_is_that_of_the_mean_accuracies() -> None:
+    ours = [counted([2, 1], [2, 2]), counted([9, 6], [10, 10])]
+    baseline = [counted([1, 1], [2, 2]), counted([6, 6], [10, 10])]
+    means = [np.mean([scores.accuracy for scores in each]) for each in (ours, baseline)]
+    assert change(ours, baseline, draw()).difference == pytest.approx(means[0] - means[1])
+
+
+def test_blocks_of_resamples_do_not_change_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    sums, totals = np.array([3, 1, 4, 2]), np.array([4, 4, 5, 7])
+    whole = bootstrap(sums, totals, draw(3))
+    monkeypatch.setattr("fedpers.evaluation.scores._CELLS", 12)  # three resamples at a time
+    assert bootstrap(sums, totals, draw(3)) == whole
+
+
 def test_the_interval_is_near_the_normal_one_where_people_are_many() -> None:
     # Independent samples, 1,000 people of 10: accuracy +- 1.96 sqrt(p (1 - p) / 10,000).
     correct = draw(1).binomial(10, 0.7, size=1000)
