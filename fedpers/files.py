@@ -18,19 +18,19 @@ from safetensors.numpy import save_file
 
 def write_whole(path: Path, text: str) -> None:
     """Writes text as UTF-8; a file that was there stays as it was until all of the new one is."""
-    with _beside(path) as unfinished:
+    with beside(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
 def save_whole(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Writes arrays as safetensors, in the same way."""
-    with _beside(path) as unfinished:
+    with beside(path) as unfinished:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, unfinished)
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """Yields where to write a file, which takes its name once all of it is written."""
+def beside(path: Path) -> Iterator[Path]:
+    """Yields where to write a file, which takes its name once all of it is written, and else goes again."""
     unfinished = path.with_name(f".{path.name}.part")
     try:
         yield unfinished

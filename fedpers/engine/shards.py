@@ -6,6 +6,7 @@ A file is safetensors with the arrays of a person under `person/name`, so its he
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -15,13 +16,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from fedpers.errors import InputError
+from fedpers.files import beside
 from fedpers.method import State
 
 PEOPLE_A_FILE = 256
 
 
 def write_states(folder: Path, states: Iterable[tuple[int, State]]) -> None:
-    """Writes people's states into a folder, and never holds more than one file's in memory."""
+    """Writes people's states into a new folder, and never holds more than one file's in memory."""
+    if folder.exists():  # of a run that died while it was recorded, and was resumed
+        shutil.rmtree(folder)
     folder.mkdir(parents=True)
     rest = iter(states)
     number = 0
@@ -36,12 +40,10 @@ def write_file(path: Path, states: Mapping[int, State]) -> None:
     arrays = {
         f"{p}/{name}": np.array(a, order="C") for p, state in states.items() for name, a in state.items()
     }
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as file:
+    with beside(path) as unfinished, unfinished.open("wb") as file:
         file.write(save(arrays))
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(path)
 
 
 def files_of(folder: Path) -> list[Path]:

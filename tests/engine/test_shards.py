@@ -105,7 +105,16 @@ def test_a_file_that_could_not_be_finished_leaves_the_one_before_it(
     with pytest.raises(OSError, match="No space left"):
         write_file(path, {1: state(2)})
     assert_same(dict(read_file(path))[1], state(1))
-    assert files_of(tmp_path) == [path]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_was_written_in_part_is_written_anew(tmp_path: Path) -> None:
+    write_states(tmp_path / "new", people(PEOPLE_A_FILE + 1))
+    write_states(tmp_path / "new", people(1, step=5))
+    [file] = files_of(tmp_path / "new")
+    [(person, found)] = read_file(file)
+    assert person == 0
+    assert_same(found, state(0))
 
 
 def test_writing_never_holds_more_than_one_files_people(tmp_path: Path) -> None:

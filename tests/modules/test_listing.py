@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
-from fedpers import modules
+from fedpers import commands, modules
 from fedpers.engine.shards import files_of, people_of, read_file
 from fedpers.models.adapters import cosine
+from fedpers.report.progress import Reporter
 from tests.conftest import Run
 from tests.modules.owned_runs import KINDS, PEFTS_WARNINGS, names_of, simulated, strict
 
@@ -48,6 +49,23 @@ def test_a_module_is_recorded_with_what_it_stands_on(finished: Path) -> None:
     assert [kind.adapter for kind in found] == ["lora", "ia3", "prompt"] * 2
     assert [kind.base for kind in found] == ["bases/base-k0"] * 3 + ["bases/base-k1"] * 3
     assert len({kind.sha256 for kind in found}) == 2
+
+
+def test_a_run_that_died_while_it_was_recorded_goes_on_to_the_same_modules(
+    tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fedpers.runs.write_result", full)
+        with pytest.raises(OSError, match="No space left"):
+            simulated(tmp_path / "run", engine={"checkpoint_every": 1})
+    assert files_of(tmp_path / "run" / "modules")
+    commands.resume(tmp_path / "run", [], Reporter(silent=True))
+    for name in ("00000.safetensors", "people.json", "kinds.json"):
+        found, expected = (folder / "modules" / name for folder in (tmp_path / "run", finished))
+        assert found.read_bytes() == expected.read_bytes()
 
 
 # Listing
