@@ -8,6 +8,7 @@ source: a record that cannot be used stops it with the file, the record, the rul
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -46,8 +47,8 @@ class Language:
         table: One row an item or question, person by person, a history in time order before its questions.
             Columns user, text, target (string; what is to be answered to the text), label (string; the
             target where it is one of the task's labels, else empty), time (float64; seconds since 1970, or
-            the position of an item without a date; a question's is after all of its history), query (bool;
-            whether it is a question) and item (string; its id).
+            the position of an item without a date; a question's is just after the last item that its own
+            record knows), query (bool; whether it is a question) and item (string; its id).
         public: The people on whom the base is trained; nobody where the source does not part them off.
         profiles: Texts that describe a person, by name, where the source has some.
         notes: What was left out or read otherwise than the files say, a line each.
@@ -90,13 +91,20 @@ class _Row(NamedTuple):
     item: str
 
 
+class _Asked(NamedTuple):
+    """A question, and the names of the items in the history of its own record."""
+
+    question: Question
+    known: list[str]
+
+
 @dataclass
 class _Person:
     place: str
     public: bool
     items: dict[str, _Item] = field(default_factory=dict)
-    said: set[tuple[str, str, str]] = field(default_factory=set)
-    questions: list[Question] = field(default_factory=list)
+    said: dict[tuple[str, str, str], str] = field(default_factory=dict)  # the names of items by what they say
+    asked: list[_Asked] = field(default_factory=list)
 
 
 def is_lamp(data: DataSettings) -> bool:
@@ -109,8 +117,9 @@ def is_lamp(data: DataSettings) -> bool:
 def read_lamp(path: Path, tasks_file: Path | None = None, name: str | None = None) -> Language:
     """Reads a file of LaMP or OPPU, with what lies beside it, or a folder of such files.
 
-    Questions of one user_id are one person, whose history is that of all questions together; where they name
-    nobody, each is a person of its own, named by its id.
+    Questions of one user_id are one person, whose history is that of all questions together, but for items
+    that are one of these questions with its answer; where they name nobody, each is a person of its own,
+    named by its id.
 
     Args:
         path: The questions of one split, a file with one record a person, or a folder.
@@ -159,7 +168,7 @@ def _united(parts: Sequence[Records], layout: Layout, counts: Counter[str]) -> d
     for part in parts:
         for record in part.records:
             person = people.setdefault(record.user, _Person(record.place, part.public))
-            _add_items(person, record, layout, counts)
+            known = _add_items(person, record, layout, counts)
             for question in record.questions:
                 if part.joined and question.id in seen:
                     raise InputError(
@@ -167,7 +176,7 @@ def _united(parts: Sequence[Records], layout: Layout, counts: Counter[str]) -> d
                         "the two files instead of the folder"
                     )
                 seen[question.id] = part.file
-                person.questions.append(question)
+                person.asked.append(_Asked(question, known))
     for person in people.values():
         if not person.items:
             raise InputError(
@@ -176,10 +185,10 @@ def _united(parts: Sequence[Records], layout: Layout, counts: Counter[str]) -> d
     return people
 
 
-def _add_items(person: _Person, record: Record, layout: Layout, counts: Counter[str]) -> None:
-    """Adds the items of a record's history that the person's earlier records do not have."""
+def _add_items(person: _Person, record: Record, layout: Layout, counts: Counter[str]) -> list[str]:
+    """Adds the items that the person's earlier records do not have; returns the names of the record's."""
     numbers: set[str] = set()
-    new = []
+    new, known = [], []
     for row, entry in enumerate(record.history, 1):
         place = _item_place(record.place, row)
         number = needed(place, entry, "id")
@@ -189,13 +198,17 @@ def _add_items(person: _Person, record: Record, layout: Layout, counts: Counter[
         item = _item(record.place, row, entry, layout)
         if not _is_whole(item, layout):
             counts["items of histories left out for an empty text or answer"] += 1
-        elif item.said() not in person.said:
+        elif item.said() in person.said:
+            known.append(person.said[item.said()])
+        else:
             new.append(item)
     for item in new:
         # Some of LaMP's ids are made of a question's number and a position, so two may run together.
         name = item.id if item.id not in person.items else f"{record.questions[0].id}/{item.id}"
         person.items[name] = item._replace(id=name)
-    person.said.update(item.said() for item in new)
+        person.said[item.said()] = name
+        known.append(name)
+    return known
 
 
 def _item_place(record: str, row: int) -> str:
@@ -220,14 +233,14 @@ def _is_whole(item: _Item, layout: Layout) -> bool:
 
 def _rows(name: str, person: _Person, layout: Layout, task: Task, counts: Counter[str]) -> list[_Row]:
     """Returns a person's rows: the history in time order, then the questions."""
-    rows = []
+    history = []
     for time, item in _in_time_order(list(person.items.values()), counts):
         answer = _answer(item.place, item.target, task) if task.paired else item.target
         label = answer if task.labels and task.paired else ""
-        rows.append(_Row(name, item.text, answer, label, time, False, item.id))
-    after = rows[-1].time + 1
-    told = {(row.text.strip(), row.target) for row in rows}
-    for question in person.questions:
+        history.append(_Row(name, item.text, answer, label, time, False, item.id))
+    times = {row.item: row.time for row in history}
+    questions, told = [], set()
+    for question, known in person.asked:
         text = layout.question(question.asked)
         if text is None:
             counts["questions taken whole, as nothing shows where their text begins"] += 1
@@ -236,12 +249,26 @@ def _rows(name: str, person: _Person, layout: Layout, task: Task, counts: Counte
             counts["questions left out for an empty text or answer"] += 1
             continue
         answer = _answer(question.place, question.gold.strip(), task)
-        counts["questions that stand, with their answer, in their person's own history"] += (
-            text if layout.text else "",
-            answer,
-        ) in told
-        rows.append(_Row(name, text, answer, answer if task.labels else "", after, True, question.id))
-    return rows
+        told.add(_mark(layout.item(question.asked), answer, layout, task))
+        # What other records know besides came at the question's own time, or after it.
+        last = max((times[number] for number in known), default=history[0].time - 1)
+        time = math.nextafter(last, math.inf)
+        questions.append(_Row(name, text, answer, answer if task.labels else "", time, True, question.id))
+    kept = [row for row in history if _mark(row.text.strip(), row.target, layout, task) not in told]
+    left_out = "items of histories left out for being a question of the same person with its answer"
+    counts[left_out] += len(history) - len(kept)
+    return kept + questions
+
+
+def _mark(text: str, answer: str, layout: Layout, task: Task) -> tuple[str, str]:
+    """Returns what an item and the question that asks for it have in common.
+
+    Where they are no pairs of a text and its answer, it is the text of items that show one (a paper's title,
+    next to which stands what it cites), else all that the item says (a tweet).
+    """
+    if not layout.text:
+        return "", answer
+    return text, answer if task.paired else ""
 
 
 def _in_time_order(items: Sequence[_Item], counts: Counter[str]) -> list[tuple[float, _Item]]:

@@ -56,6 +56,13 @@ class Layout:
             return f"{parts['title']} reference: [1] - {parts['first']} [2] - {parts['second']}"
         return asked[found.end() :].strip()
 
+    def item(self, asked: str) -> str:
+        """Returns the text of the item that a question's input asks for: of a citation the title alone."""
+        found = self.start.search(asked)
+        if found is None:
+            return asked.strip()
+        return str(found.groupdict().get("title", asked[found.end() :])).strip()
+
 
 def layouts() -> list[Layout]:
     """Returns every task's layout."""

@@ -1,10 +1,13 @@
 """LaMP's people: their histories in time order, and the questions that are asked about them."""
 
+import math
 from pathlib import Path
 
 import pytest
 
+from fedpers.data import populate
 from fedpers.data.lamp import read_lamp
+from fedpers.settings import DataSettings, SyntheticSettings
 from tests.data.lamp_writing import (
     DAY,
     LAID_OUT,
@@ -51,10 +54,54 @@ def test_lamp_files_have_no_public_people(tmp_path: Path) -> None:
     assert read_lamp(split(tmp_path, [question("1")], {"1": "travel"})).public == ()
 
 
-def test_an_answer_that_stands_in_the_own_history_is_noted(tmp_path: Path) -> None:
-    path = split(tmp_path, [question("1", f"{NEWS}Snow fell.")], {"1": "travel"})
-    said = "questions that stand, with their answer, in their person's own history: 1"
-    assert read_lamp(path).notes == (said,)
+def test_an_item_that_is_a_question_with_its_answer_is_left_out_and_counted(tmp_path: Path) -> None:
+    profile = [news("a", "Snow fell."), news("b", "Snow fell.", "sports"), news("c", "Hail.")]
+    path = split(tmp_path, [question("1", f"{NEWS}Snow fell.", *profile)], {"1": "travel"})
+    language = read_lamp(path)
+    assert rows(language, "item", query=False) == ["b", "c"]
+    assert language.notes == (
+        "items of histories left out for being a question of the same person with its answer: 1",
+    )
+
+
+def test_a_later_split_does_not_tell_the_answer_of_an_earlier_one(tmp_path: Path) -> None:
+    # The later question's profile holds the earlier question, as LaMP's splits by time do, and what followed.
+    items = [news(str(day), f"Day {day}.", date=f"1970-01-{day:02d}") for day in range(1, 6)]
+    early = question("q3", f"{NEWS}Day 3.", *items[:2], user_id="ann")
+    late = question("q5", f"{NEWS}Day 5.", *items[:4], user_id="ann")
+    split(tmp_path, [early], {"q3": "travel"}, name="train_")
+    split(tmp_path, [late], {"q5": "travel"}, name="dev_")
+    found = populate(DataSettings(data=str(tmp_path)), SyntheticSettings(), 0)
+    [person] = found.clients.tolist()
+    history, earlier = found.background(person, "test")
+    known = dict(zip(found.samples(person, "test").texts, earlier, strict=True))
+    assert {text: history.texts[:count] for text, count in known.items()} == {
+        "Day 3.": ["Day 1.", "Day 2."],
+        "Day 5.": ["Day 1.", "Day 2.", "Day 4."],
+    }
+
+
+def test_an_undated_question_comes_after_the_items_of_its_own_record(tmp_path: Path) -> None:
+    items = [news(number, f"{number}.", date="") for number in "abc"]
+    early = question("1", f"{NEWS}x", *items[:1], user_id="ann")
+    late = question("2", f"{NEWS}y", *items, user_id="ann")
+    path = split(tmp_path, [early, late], {"1": "travel", "2": "travel"})
+    [first, second] = rows(read_lamp(path), "time", query=True)
+    assert 0 < first < 1
+    assert 2 < second < 3
+
+
+def test_a_tweet_that_is_to_be_written_is_not_in_the_history(tmp_path: Path) -> None:
+    items = [{"id": number, "text": number, "date": 2001} for number in "ab"]
+    path = dumped(tmp_path / "u.json", [person("ann", items, ("q", "Paraphrase this tweet: c", "b"))])
+    assert rows(read_lamp(path), "target", query=False) == ["a"]
+
+
+def test_a_paper_that_is_asked_about_is_not_in_the_history(tmp_path: Path) -> None:
+    asked = 'For whoever wrote the paper with the title "b", pick one. [1]: "One" [2]: "Two"'
+    items = [{"id": n, "title": n, "abstract": "x", "citation": "Two", "date": 2001} for n in "ab"]
+    path = dumped(tmp_path / "u.json", [person("ann", items, ("q", asked, "[2]"))])
+    assert rows(read_lamp(path), "item", query=False) == ["a"]
 
 
 def test_a_person_has_a_history_before_the_questions(tmp_path: Path) -> None:
@@ -74,7 +121,7 @@ def test_a_person_has_a_history_before_the_questions(tmp_path: Path) -> None:
             "text": "Rain.",
             "target": "sports",
             "label": "sports",
-            "time": DAY + 1,
+            "time": math.nextafter(DAY, math.inf),
             "query": True,
             "item": "q",
         },
