@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from fedpers.data.filters import filtered, queries_of, testable, with_tests
 from fedpers.data.lamp import Language, is_lamp, read_lamp
 from fedpers.data.population import Part, Population
-from fedpers.data.samples import People, TablePeople
+from fedpers.data.samples import Ints, People, TablePeople
 from fedpers.data.sources import read
 from fedpers.data.synthetic import SyntheticPeople
 from fedpers.data.tasks import Task, find_task
@@ -23,6 +23,7 @@ from fedpers.settings import DataSettings, SyntheticSettings
 
 _SYNTHETIC_SIZES = (1100, 200, 100)  # clients, public and held-out people when nothing is said
 _LAMP_CLIENTS = 100  # of OPPU
+_FEWEST = 3  # samples of a client there: a query and 2 items of history
 
 
 def open_source(
@@ -143,14 +144,12 @@ def _from_lamp(data: DataSettings, language: Language, seed: int) -> Population:
     task = find_task(language.task, _file(data))
     table, notes = language.table, list(language.notes)
     people = TablePeople(table)
-    eligible = testable(people, np.flatnonzero(people.counts() >= data.min_samples))
-    eligible = np.setdiff1d(eligible, people.numbers(language.public))
-    if not len(eligible):
-        raise InputError(f"{data.data} has nobody with a query and 2 items of history")
+    eligible = _eligible(people, language, data)
     if data.clients is not None and data.clients > len(eligible):
+        more = f", {data.min_samples} of both together" if data.min_samples > _FEWEST else ""
         raise InputError(
             f"--clients {data.clients} is more than there are: {data.data} has {len(eligible)} people with a "
-            f"query and 2 items of history or more; use at most {len(eligible)}"
+            f"query and 2 items of history or more{more}; use at most {len(eligible)}"
         )
     history = [int((~queries_of(people, int(person))).sum()) for person in eligible]
     longest = eligible[np.argsort(-np.array(history), kind="stable")]
@@ -160,7 +159,9 @@ def _from_lamp(data: DataSettings, language: Language, seed: int) -> Population:
         further = _public_table(data, names, task)
         table = pa.concat_tables([table.filter(pc.is_in(table["user"], pa.array(names))), further])
         people, others = TablePeople(table), sorted(set(further["user"].to_pylist()))
-    public = stream(seed, "people").permutation(people.numbers(others))
+    public, left_out = _teaching(people, people.numbers(others), task)
+    notes += left_out
+    public = stream(seed, "people").permutation(public)
     if data.public_people is not None and data.public_people > len(public):
         raise InputError(
             f"--public-people {data.public_people} is more than there are: use at most {len(public)}, or "
@@ -180,6 +181,34 @@ def _from_lamp(data: DataSettings, language: Language, seed: int) -> Population:
         profiles=language.profiles,
         irrelevant=data.irrelevant,
     )
+
+
+def _eligible(people: TablePeople, language: Language, data: DataSettings) -> Ints:
+    """Returns who of LaMP's people can be a client."""
+    able = testable(people, np.arange(len(people)))
+    able = np.setdiff1d(able, people.numbers(language.public))
+    if not len(able):
+        raise InputError(f"{data.data} has nobody with a query and 2 items of history")
+    counts = people.counts()[able]
+    if not (counts >= data.min_samples).any():
+        raise InputError(
+            f"nobody in {data.data} has {data.min_samples} queries and items of history: the most is "
+            f"{counts.max()}; lower --min-samples"
+        )
+    return able[counts >= data.min_samples]
+
+
+def _teaching(people: TablePeople, public: Ints, task: Task) -> tuple[Ints, list[str]]:
+    """Returns the public people from whom a task can be learned, and a note of the others.
+
+    Where items of a history are no pairs of a text and its answer, only who has a query shows one.
+    """
+    if task.paired:
+        return public, []
+    kept = public[[bool(queries_of(people, int(person)).any()) for person in public]]
+    left_out = len(public) - len(kept)
+    why = f"public people were left out: they have no query, and a history of the task {task.name} no answers"
+    return kept, [f"{left_out:,} {why}"] if left_out else []
 
 
 def _not_for_lamp(data: DataSettings) -> str | None:
@@ -221,7 +250,7 @@ def _public_table(data: DataSettings, clients: Sequence[str], task: Task) -> pa.
         "target": further["label"],
         "label": pa.array(labels if task.labels else [""] * rows),
         "time": times,
-        "query": pa.array(np.zeros(rows, dtype=bool)),
+        "query": pa.array(np.full(rows, not task.paired)),  # each is a text with its answer
         "item": pa.array([""] * rows),
     }
     return pa.table(columns)

@@ -8,17 +8,18 @@ everyone trains a module of their own on it; each module is compared with the mo
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from fedpers import lists
 from fedpers.clients import PersonalModule, Prompted, Prompts, TaskTeacher
-from fedpers.data import GENERAL, ItemPart
+from fedpers.data import GENERAL, ItemPart, find_task
 from fedpers.errors import InputError, unknown
 from fedpers.method import Method, Phase, Server
 from fedpers.models import random_weights
 from fedpers.models.adapters import Adapter, Ia3, Lora, PromptTuning
 from fedpers.prompting import Prompting
-from fedpers.settings import Section, Settings, flag, option
+from fedpers.settings import DataSettings, Section, Settings, flag, option
 from fedpers.strategies import Silence, TaskBase, make_for_task
 from fedpers.training import Plan
 
@@ -70,7 +71,9 @@ class Own(Section):
         "federation and local settings then rule.",
     )
     task_part: Literal["queries", "all"] = flag(
-        "queries", "What of the public people teaches the task: the source's queries if it has any, or all."
+        "queries",
+        "What of the public people teaches the task: the source's queries if it has any (of citations and "
+        "tweets these alone), or all.",
     )
     task_epochs: int | None = flag(
         None, "Epochs on public text. [the paper's, 10 if weights are random]", ge=1
@@ -101,11 +104,14 @@ def build(settings: Settings) -> Method:
     """Returns the method: for every k the task, then the modules.
 
     Raises:
-        InputError: A list holds something that is no number or no kind of module.
+        InputError: A list holds something that is no number or no kind of module, or the task cannot be
+            learned from what was asked for.
     """
     if settings.data.answer == "next-word":
         raise InputError("OPPU answers whole texts: use --answer class or text")
     own = settings.of(Own, "oppu")
+    if own.task_part == "all":
+        _check_pairs(settings.data)
     phases: list[Phase] = []
     for k in _numbers(own.retrieved):
         for part in _parts(own):
@@ -116,6 +122,18 @@ def build(settings: Settings) -> Method:
             for kind in _kinds(own.module):
                 phases.append(_module_phase(settings, own, prompts, kind, _name(kind, k, part), stands))
     return Method("oppu", tuple(phases), has_base=False, writes=True, owned=True)
+
+
+def _check_pairs(data: DataSettings) -> None:
+    """Raises an InputError where a history's items have no answers that could teach the task."""
+    if data.task is None or data.split != "given":
+        return
+    task = find_task(data.task, Path(data.task_file).expanduser() if data.task_file else None)
+    if not task.paired:
+        raise InputError(
+            f"--task-part all learns from histories too, and those of the task {task.name} have no answers: "
+            "use queries"
+        )
 
 
 def modules_of(own: Own) -> dict[str, str]:

@@ -29,8 +29,9 @@ def need_public(server: Server) -> None:
     """Raises an InputError where there is nobody to learn a task from."""
     if not server.public_people:
         raise InputError(
-            "the task is learned from public people's text, and there is nobody: set --public-people 1 or "
-            "more, with fewer --clients where these are everyone, or --public-data"
+            "the task is learned from public people's text, and there is nobody (of citations and tweets, "
+            "nobody with a query): set --public-people 1 or more, with fewer --clients where these are "
+            "everyone, or --public-data"
         )
 
 

@@ -129,6 +129,17 @@ def test_too_many_public_people_say_how_many_there_are(tmp_path: Path) -> None:
     )
 
 
+def test_people_with_fewer_samples_than_asked_for_are_said_to_be_what_is_missing(tmp_path: Path) -> None:
+    path = written(tmp_path, {"ann": 5, "bob": 3})
+    assert message(path, min_samples=100) == (
+        f"nobody in {path} has 100 queries and items of history: the most is 6; lower --min-samples"
+    )
+    assert message(path, min_samples=5, clients=2) == (
+        f"--clients 2 is more than there are: {path} has 1 people with a query and 2 items of history or "
+        "more, 5 of both together; use at most 1"
+    )
+
+
 def test_nobody_with_two_items_is_an_error(tmp_path: Path) -> None:
     path = written(tmp_path, {"ann": 1})
     assert message(path, clients=1) == f"{path} has nobody with a query and 2 items of history"
@@ -180,6 +191,38 @@ def test_settings_that_make_no_sense_with_lamp_are_refused(name: str, value: obj
     assert message(path, **{name: value}) == (
         f"--{flag} is not for LaMP's files, which say who is tested on what: leave it out"
     )
+
+
+def papers(folder: Path, queries: dict[str, int]) -> Path:
+    """Writes people with three papers each, and so many questions on what they would cite."""
+    asked = 'For whoever wrote the paper with the title "T", pick one. [1]: "One" [2]: "Two"'
+    people = [
+        {
+            "user_id": name,
+            "profile": [{"id": str(place), "title": f"paper {place}", "date": 2001} for place in range(3)],
+            "query": [{"id": f"{name}{place}", "input": asked, "gold": "[1]"} for place in range(count)],
+        }
+        for name, count in queries.items()
+    ]
+    path = folder / "papers.json"
+    path.write_text(json.dumps(people), encoding="utf-8")
+    return path
+
+
+def test_where_histories_have_no_answers_public_people_are_those_with_queries(tmp_path: Path) -> None:
+    found = people(papers(tmp_path, {"ann": 1, "bob": 1, "cy": 0, "dee": 0}), clients=1)
+    assert (names(found), names(found, "public")) == (["ann"], ["bob"])
+    assert found.samples(int(found.public[0]), "queries").targets == ["[1]"]
+    assert found.notes == (
+        "2 public people were left out: they have no query, and a history of the task citation no answers",
+    )
+
+
+def test_rows_of_another_source_are_queries_where_histories_have_no_answers(tmp_path: Path) -> None:
+    further = jsonl(tmp_path / "more.jsonl", *rows("eve", label="[2]"))
+    found = people(papers(tmp_path, {"ann": 1}), public_data=str(further))
+    assert names(found, "public") == ["eve"]
+    assert found.samples(int(found.public[0]), "queries").targets == ["[2]", "[2]"]
 
 
 # Public people of another source

@@ -329,6 +329,17 @@ def test_next_words_are_no_answers_of_oppu() -> None:
     assert str(caught.value) == "OPPU answers whole texts: use --answer class or text"
 
 
+@pytest.mark.parametrize("task", ["citation", "tweet"])
+def test_histories_without_answers_do_not_teach_their_task(task: str) -> None:
+    given = {"data": {"task": task, "split": "given"}, "oppu": {"task_part": "all"}}
+    with pytest.raises(InputError) as caught:
+        find("oppu").build(resolve([given], own_sections()))
+    assert str(caught.value) == (
+        f"--task-part all learns from histories too, and those of the task {task} have no answers: "
+        "use queries"
+    )
+
+
 ROOM = {"model": {"answer_tokens": 4, "max_tokens": 64}}
 
 
