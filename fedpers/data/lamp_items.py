@@ -131,17 +131,21 @@ def needed(place: str, entry: Entry, key: str) -> str:
 def moment(date: str) -> float | None:
     """Returns a date as seconds since 1970, a year or month as its beginning, a number as itself; else None.
 
+    Four digits alone are a year, eight a day.
+
     >>> moment("1970-01-02"), moment("1971"), moment("1970-02"), moment("1234567890"), moment("May")
     (86400.0, 31536000.0, 2678400.0, 1234567890.0, None)
     """
     day = date.strip()
     if re.fullmatch(r"\d{4}(-\d\d)?", day):
         day += "-01" if len(day) == 7 else "-01-01"
-    try:
-        found = datetime.fromisoformat(day)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-    except ValueError:
-        pass
+    # Other numbers are none of a calendar, though some, as of milliseconds, would pass for a day and its hours.
+    if re.fullmatch(r"\d{8}", day) or not re.fullmatch(r"\d+(\.\d*)?", day):
+        try:
+            found = datetime.fromisoformat(day)
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        except ValueError:
+            pass
     try:
         number = float(day)
     except ValueError:

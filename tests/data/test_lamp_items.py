@@ -141,7 +141,10 @@ def test_an_item_without_a_key_is_told(tmp_path: Path, key: str) -> None:
         (1971, 365 * DAY),
         ("1971", 365 * DAY),
         ("1970-02", 31 * DAY),
+        ("19700103", 2 * DAY),
         (1467810369, 1467810369.0),
+        (1309123100123, 1309123100123.0),  # milliseconds, whose first digits could be a day in the year 1309
+        ("1331120112345.0", 1331120112345.0),
         ("Thu Jan 01 00:00:10 UTC 1970", 10.0),
     ],
 )
