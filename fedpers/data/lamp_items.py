@@ -139,7 +139,7 @@ def moment(date: str) -> float | None:
     day = date.strip()
     if re.fullmatch(r"\d{4}(-\d\d)?", day):
         day += "-01" if len(day) == 7 else "-01-01"
-    # Other numbers are none of a calendar, though some, as of milliseconds, would pass for a day and its hours.
+    # Numbers of other lengths are no days, though some of 13 digits would pass for one with its hours.
     if re.fullmatch(r"\d{8}", day) or not re.fullmatch(r"\d+(\.\d*)?", day):
         try:
             found = datetime.fromisoformat(day)
