@@ -143,6 +143,9 @@ class ContextStates:
         """Not available: Flower goes on with no run that was cut off."""
         raise RuntimeError("a node's state is Flower's to keep")
 
+    def close(self) -> None:
+        """Leaves everything as it is, for Flower to keep."""
+
 
 def _do(task: str, message: Message, context: Context) -> object:
     worker, persons = _worker(str(context.run_config.get("settings", "")))

@@ -130,6 +130,7 @@ def test_personal_state_lasts_over_rounds_phases_and_workers(
     run = simulate(prepare(settings, stateful, silent), silent)
     assert run.done == 6
     assert run.unseen is not None
+    assert list(tmp_path.iterdir()) == []  # states last no longer than the run
     # Every client has trained, so all of them answer 1; held-out people never did and answer 0.
     assert run.test.confusion[:, 0].sum() == 0
     assert run.unseen[0].confusion[:, 1].sum() == 0

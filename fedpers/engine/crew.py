@@ -46,7 +46,7 @@ class Crew(Protocol):
         ...
 
     def close(self) -> None:
-        """Ends the workers."""
+        """Ends the workers and forgets everyone's personal state."""
         ...
 
 
@@ -69,6 +69,7 @@ class LocalCrew:
         restore(self._states, states, at)
 
     def close(self) -> None:
+        self._states.close()
         torch.set_num_threads(self._threads)
 
 
@@ -88,8 +89,7 @@ class RayCrew:
             states: A store that all workers can reach; by default an actor keeps the states.
         """
         start_ray(settings)
-        self._keeper: Any = None if states else ray.remote(MemoryStates).options(num_cpus=0).remote()
-        self._store: StateStore = states or _RemoteStates(self._keeper)
+        self._store: StateStore = states or _RemoteStates()
         self._make, self._gpus = ray.remote(Worker), settings.gpus_per_worker
         self._hired = 0
         self._site = ray.put(site)
@@ -129,8 +129,9 @@ class RayCrew:
         restore(self._store, states, at)
 
     def close(self) -> None:
-        for actor in (*self._actors, *([self._keeper] if self._keeper else [])):
+        for actor in self._actors:
             ray.kill(actor)
+        self._store.close()
 
     def _hire(self) -> Any:
         places = _places()  # anew each time: a node may have gone
@@ -148,8 +149,8 @@ class RayCrew:
 class _RemoteStates:
     """A worker's view of the states, which live in an actor of their own."""
 
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
+    def __init__(self) -> None:
+        self._actor: Any = ray.remote(MemoryStates).options(num_cpus=0).remote()
 
     def read(self, persons: Sequence[int], before: Stamp) -> list[State | None]:
         found: list[State | None] = ray.get(self._actor.read.remote(list(persons), before))
@@ -165,6 +166,9 @@ class _RemoteStates:
 
     def clear(self) -> None:
         ray.get(self._actor.clear.remote())
+
+    def close(self) -> None:
+        ray.kill(self._actor)
 
 
 def hire(site: Site, settings: EngineSettings) -> Crew:

@@ -46,6 +46,10 @@ class StateStore(Protocol):
         """Forgets everything."""
         ...
 
+    def close(self) -> None:
+        """Forgets everything, and is not used any more."""
+        ...
+
 
 class MemoryStates:
     """States in the memory of this process."""
@@ -67,6 +71,9 @@ class MemoryStates:
 
     def clear(self) -> None:
         self._states.clear()
+
+    def close(self) -> None:
+        self.clear()
 
     def _latest(self, person: int, before: Stamp) -> State | None:
         return next((state for at, state in reversed(self._states.get(person, [])) if at < before), None)
@@ -109,6 +116,10 @@ class FileStates:
         if self._folder.exists():
             shutil.rmtree(self._folder)
         self._folder.mkdir(parents=True)
+
+    def close(self) -> None:
+        # A worker that is being ended may write once more; the next run here removes that.
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _latest(self, person: int, before: Stamp) -> State | None:
         home = self._home(person)
