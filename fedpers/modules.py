@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,10 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from safetensors import SafetensorError
 
 from fedpers import runs
 from fedpers.engine import files_of, people_of, read_file, write_file
 from fedpers.errors import FedpersError, InputError, unknown
+from fedpers.files import beside, write_whole
 from fedpers.method import State
 from fedpers.models import Arrays, Model, ModelSpec, load
 from fedpers.models.adapters import Adapter, save_peft, similarities
@@ -190,20 +193,28 @@ def module_of(run: Path, person: str, kind: Kind) -> Arrays:
     """Returns a person's module; no one else's is read.
 
     Raises:
-        InputError: The person has none in this run.
+        InputError: The person has none of this kind in this run.
     """
     number = _number(run, person)
     path = _file_of(run, number)
     if path is None:
         raise InputError(f"a --forget of {person} was cut off: run it again")
-    return _of_kind(dict(read_file(path, number))[number], kind)
+    state = dict(read_file(path, number))[number]
+    found = _of_kind(state, kind)
+    if not found:  # of a device that never replied in that phase
+        there = sorted({name.partition("/")[0] for name in state})
+        raise InputError(f"{person} has no module {kind.name}, only {', '.join(there)}: give one by --module")
+    return found
 
 
 def compare(run: Path, kind: Kind) -> list[Likeness]:
-    """Returns how alike every two people's modules are, as OPPU measures it, most alike first."""
+    """Returns how alike every two people's modules of a kind are, as OPPU measures it, most alike first."""
     names = {number: name for name, number in _people(run).items()}
     everyone = [
-        (names[p], _of_kind(s, kind)) for path in files_of(folder_of(run)) for p, s in read_file(path)
+        (names[person], module)
+        for path in files_of(folder_of(run))
+        for person, state in read_file(path)
+        if (module := _of_kind(state, kind))
     ]
     if len(everyone) < 2:
         return []
@@ -246,8 +257,9 @@ def export(run: Path, person: str, kind: Kind, adapter: Adapter, to: Path) -> st
     module = base_of(run, kind).module
     try:
         save_peft(adapter, module, theta, to, str((run / kind.base).resolve()))
-    except OSError as error:
-        raise InputError(f"cannot write to {to}: {error.strerror}; give another folder") from error
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(to, ignore_errors=True)  # half a module would stand in the way of the next try
+        raise InputError(f"cannot write to {to}: {_reason(error)}; give another folder") from error
     return "AutoModelForSeq2SeqLM" if module.config.is_encoder_decoder else "AutoModelForCausalLM"
 
 
@@ -256,23 +268,31 @@ def forget(run: Path, person: str) -> list[str]:
 
     Raises:
         InputError: The person has no module in this run.
-        FedpersError: Something of the person is still there.
+        FedpersError: It cannot be removed, or something of the person is still there.
     """
     number, table = _number(run, person), _scores(run)
     path = _file_of(run, number)
     mine = dict(read_file(path, number))[number] if path else {}
     marks = _own_alone(run, number, mine)
     others = {p: state for p, state in read_file(path) if p != number} if path else {}
-    if path and others:
-        write_file(path, others)
-    elif path:
-        path.unlink()
-    _write(folder_of(run) / _PEOPLE, {name: p for name, p in _people(run).items() if name != person})
-    pq.write_table(table.filter(pc.not_equal(table["person"], person)), run / _SCORES)
+    try:
+        if path and others:
+            write_file(path, others)
+        elif path:
+            path.unlink()
+        with beside(run / _SCORES) as unfinished:
+            pq.write_table(table.filter(pc.not_equal(table["person"], person)), unfinished)
+        attacks = runs.remove_membership(run)
+        # The last, for who is listed there can be forgotten again where this was cut off.
+        _write(folder_of(run) / _PEOPLE, {name: p for name, p in _people(run).items() if name != person})
+    except OSError as error:
+        raise FedpersError(
+            f"{person} is not forgotten: {_reason(error)}; run it again once that is mended"
+        ) from error
     left = list(traces(run, person, marks))
     if left:
         raise FedpersError(f"{person} is not forgotten: traces are left in {', '.join(left)}")
-    return [*sorted(mine), "entry in people.json", "row in people.parquet"]
+    return [*sorted(mine), "entry in people.json", "row in people.parquet", *attacks]
 
 
 def _own_alone(run: Path, number: int, mine: State) -> State:
@@ -355,4 +375,9 @@ def _read(run: Path, name: str) -> Any:
 
 
 def _write(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(content, indent=2) + "\n")
+
+
+def _reason(error: OSError | SafetensorError) -> str:
+    """Returns why something could not be written; safetensors has its own error for a full disk."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -72,7 +72,7 @@ BEST = "best"  # what a run's best parameters are called among those of its phas
 _DEFAULT_PARENT = Path("runs")
 _SETTINGS, _VERSIONS, _RESULT = "settings.json", "versions.json", "result.json"
 _ADDITIONS = "additions.safetensors"
-_ROUNDS = "rounds"
+_ROUNDS, _MEMBERSHIP = "rounds", "membership"
 _STATES = ("modules", "personal")  # where people's states may be
 _RECEIVED, _PRIVATE, _STAGES = "received.safetensors", "private.safetensors", "stages.safetensors"
 
@@ -222,6 +222,26 @@ def kept_states(folder: Path, *, owned: bool) -> Path:
 def state_files(folder: Path) -> list[Path]:
     """Returns the files of people's states that a run kept."""
     return [path for name in _STATES for path in files_of(folder / name)]
+
+
+def shadows(folder: Path) -> Path:
+    """Returns where the shadow runs of attacks on membership are."""
+    return folder / _MEMBERSHIP
+
+
+def remove_membership(folder: Path) -> list[str]:
+    """Removes the shadow runs and results of attacks on membership, and returns what there was.
+
+    Shadow runs hold how likely a model finds everyone's texts, and no person's part can be taken out of them.
+    """
+    kept = shadows(folder)
+    found = [f"shadow runs in {_MEMBERSHIP}"] if kept.exists() else []
+    if found:
+        shutil.rmtree(kept)
+    for path in sorted(folder.glob(f"{_MEMBERSHIP}-*.json")):
+        path.unlink()
+        found.append(f"result in {path.name}")
+    return found
 
 
 def write_crossing(folder: Path, crossing: Crossing) -> None:

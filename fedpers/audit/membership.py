@@ -36,8 +36,6 @@ from fedpers.settings import resolve
 from fedpers.simulation import Setup, lay_out, prepare
 from fedpers.simulation.setup import threads
 
-_FOLDER = "membership"  # within the run's, for shadow runs
-
 
 @dataclass(frozen=True)
 class Units:
@@ -97,7 +95,7 @@ def audit_membership(folder: Path, given: MembershipSettings, report: Reporter) 
     scores, interrupted = dict(_plain_scores(given, units, seen)), False
     try:
         if given.shadows:
-            odds, inside = shadow_odds(setup, corpus, given, folder / _FOLDER / given.of, report)
+            odds, inside = shadow_odds(setup, corpus, given, runs.shadows(folder) / given.of, report)
             scores |= _ratio_scores(units, seen, odds, inside)
     except KeyboardInterrupt:
         interrupted = True

@@ -43,7 +43,8 @@ def people(
     """Lists, compares, exports and forgets the personal modules of a run.
 
     Modules belong to people: --export writes one in peft's own format, for use without fedpers, and --forget
-    removes a person from the run's folder and checks that nothing of them is left.
+    removes a person from the run's folder and checks that nothing of them is left. What attacks on membership
+    kept there goes with it, for their shadow runs tell of everyone's texts.
     """
     if sum((compare, strata, export is not None, forget is not None)) > 1:
         raise InputError("give one of --compare, --strata, --export and --forget at a time")

@@ -87,8 +87,9 @@ def export_text(result: Mapping[str, Any]) -> str:
 def forgotten_text(result: Mapping[str, Any]) -> RenderableType:
     """Says what was removed."""
     arrays = sum("/" in part for part in result["removed"])
+    rest = ", ".join(f"the {part}" for part in result["removed"] if "/" not in part)
     return Text(
-        f"Forgot {result['person']}: {arrays} arrays, the entry in people.json, the row in people.parquet.\n"
+        f"Forgot {result['person']}: {arrays} arrays, {rest}.\n"
         "No file of the run holds the name or an array of the modules any more."
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fedpers import commands
+from fedpers.engine.shards import files_of, read_file, write_file
 from fedpers.report.progress import Reporter
 from tests.conftest import small
 
@@ -34,6 +35,15 @@ def simulated(to: Path, **changes: dict[str, Any]) -> Path:
 
 def names_of(folder: Path) -> list[str]:
     return list(json.loads((folder / "modules" / "people.json").read_text()))
+
+
+def without_module(folder: Path, person: str, kind: str) -> None:
+    """Takes one module out of a run's folder, as if the device had not replied in that phase."""
+    number = json.loads((folder / "modules" / "people.json").read_text())[person]
+    [file] = files_of(folder / "modules")
+    states = {p: dict(state) for p, state in read_file(file)}
+    states[number] = {n: array for n, array in states[number].items() if not n.startswith(f"{kind}/")}
+    write_file(file, states)
 
 
 def strict(text: str) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -21,7 +22,7 @@ from fedpers.seeds import stream
 from fedpers.settings import resolve
 from fedpers.simulation import lay_out
 from tests.conftest import Run
-from tests.modules.owned_runs import KINDS, PEFTS_WARNINGS, names_of, simulated, strict
+from tests.modules.owned_runs import KINDS, PEFTS_WARNINGS, names_of, simulated, strict, without_module
 from tests.test_written_answers import model_folder
 
 pytestmark = PEFTS_WARNINGS
@@ -128,6 +129,35 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     assert (status, out) == (2, "")
     assert err.startswith(f"error: cannot write to {to}: ")
     assert err.endswith("; give another folder\n")
+
+
+def test_half_an_export_is_removed_and_does_not_stand_in_the_way_of_the_next(
+    run: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(arrays: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    arguments = ("people", str(finished), "--export", names_of(finished)[0], "--to", "mine")
+    with monkeypatch.context() as patched:
+        patched.setattr("fedpers.models.adapters.export.save_file", full)
+        status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert err == (
+        "error: cannot write to mine: I/O error: No space left on device (os error 28); give another folder\n"
+    )
+    assert not (tmp_path / "mine").exists()
+    assert run(*arguments)[0] == 0
+
+
+def test_a_module_that_a_person_does_not_have_is_not_exported(run: Run, copied: Path, tmp_path: Path) -> None:
+    person = names_of(copied)[1]
+    for kind in KINDS[1:]:
+        without_module(copied, person, kind)
+    status, out, err = run("people", str(copied), "--export", person, "--to", "mine")
+    assert (status, out) == (2, "")
+    assert err == f"error: {person} has no module prompt k=1, only lora k=0: give one by --module\n"
+    assert not (tmp_path / "mine").exists()
 
 
 def test_one_persons_export_holds_nothing_of_another(run: Run, finished: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
@@ -31,6 +32,38 @@ def test_a_person_who_is_forgotten_leaves_no_trace(run: Run, copied: Path) -> No
     assert strict(out)["removed"] == [*sorted(mine), "entry in people.json", "row in people.parquet"]
     assert [*modules.traces(copied, person, mine)] == []
     assert not any(person.encode() in path.read_bytes() for path in copied.rglob("*") if path.is_file())
+
+
+def test_shadow_runs_and_results_of_attacks_on_membership_go_with_a_person(run: Run, copied: Path) -> None:
+    (copied / "membership" / "text").mkdir(parents=True)
+    save_file({"module": np.zeros(3)}, copied / "membership" / "text" / "shadow-000.safetensors")
+    (copied / "membership-text-module.json").write_text("{}")
+    status, out, err = run("people", str(copied), "--forget", names_of(copied)[0])
+    assert status == 0, err
+    said = "the shadow runs in membership, the result in membership-text-module.json."
+    assert said in " ".join(out.split())
+    assert not list(copied.glob("membership*"))
+
+
+@pytest.mark.parametrize("cut_off", ["fedpers.modules.pq.write_table", "fedpers.modules.write_whole"])
+def test_who_could_not_be_forgotten_on_a_full_disk_can_be_forgotten_later(
+    cut_off: str, run: Run, finished: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    [_, person, *_] = names_of(copied)
+    with monkeypatch.context() as patched:
+        patched.setattr(cut_off, full)
+        status, out, err = run("people", str(copied), "--forget", person)
+    assert (status, out) == (1, "")
+    assert err == (
+        f"error: {person} is not forgotten: No space left on device; run it again once that is mended\n"
+    )
+    assert run("people", str(copied), "--json")[0] == 0
+    assert run("people", str(copied), "--forget", person)[0] == 0
+    assert not any(person.encode() in path.read_bytes() for path in copied.rglob("*") if path.is_file())
+    assert len(names_of(copied)) == len(names_of(finished)) - 1
 
 
 def test_everyone_else_keeps_what_is_theirs(run: Run, finished: Path, copied: Path) -> None:

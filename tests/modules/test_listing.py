@@ -13,7 +13,7 @@ from fedpers.engine.shards import files_of, people_of, read_file
 from fedpers.models.adapters import cosine
 from fedpers.report.progress import Reporter
 from tests.conftest import Run
-from tests.modules.owned_runs import KINDS, PEFTS_WARNINGS, names_of, simulated, strict
+from tests.modules.owned_runs import KINDS, PEFTS_WARNINGS, names_of, simulated, strict, without_module
 
 pytestmark = PEFTS_WARNINGS
 
@@ -149,6 +149,16 @@ def test_every_two_people_are_compared_by_the_mean_cosine_of_their_arrays(run: R
         assert pair["cosine"] == pytest.approx(cosine(one, other), abs=1e-9)
     cosines = [pair["cosine"] for pair in result["pairs"]]
     assert cosines == sorted(cosines, reverse=True)
+
+
+def test_who_lacks_a_kind_of_module_is_not_compared_by_it(run: Run, finished: Path, copied: Path) -> None:
+    without_module(copied, names_of(copied)[0], "ia3 k=0")
+    status, out, _ = run("people", str(copied), "--compare", "--module", "ia3 k=0", "--json")
+    assert status == 0
+    [_, *others] = names_of(finished)
+    assert {name for pair in strict(out)["pairs"] for name in (pair["first"], pair["second"])} == set(others)
+    _, out, _ = run("people", str(copied), "--compare", "--module", "lora k=0", "--json")
+    assert len(strict(out)["pairs"]) == 6
 
 
 def test_the_comparison_is_a_table_with_its_spread(run: Run, finished: Path) -> None:
