@@ -106,7 +106,9 @@ class Population:
         found = self.people.samples(person)
         if self.irrelevant is not None and not whole:
             tests = found.take(self.positions(person, "test")).texts
-            known = known[least_alike(found.take(order[known]).texts, tests, self.irrelevant)]
+            items = found.take(order[known])
+            pairs = zip(items.texts, items.targets or items.texts, strict=True)
+            known = known[least_alike([text or target for text, target in pairs], tests, self.irrelevant)]
         earlier = np.searchsorted(known, rank[chosen])
         if self.answer == "next-word":  # a text counts once for each of its beginnings
             earlier = np.repeat(earlier, [len(text.split()) - 1 for text in found.take(chosen).texts])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 
@@ -5,7 +7,7 @@ from fedpers.data import Population, TablePeople
 from fedpers.data.shift import least_alike
 
 
-def people() -> TablePeople:
+def people(*, tweets: bool = False) -> TablePeople:
     texts = ["red cat", "blue dogs", "red dog", "green fish", "red cat here"]
     rows = {
         "user": ["ann"] * 5,
@@ -14,6 +16,8 @@ def people() -> TablePeople:
         "time": [1.0, 2.0, 3.0, 4.0, 9.0],
         "query": [False, False, False, False, True],
     }
+    if tweets:
+        rows |= {"text": ["", "", "", "", "a red cat"], "target": texts}
     return TablePeople(pa.table(rows))
 
 
@@ -36,6 +40,11 @@ def test_a_history_is_cut_for_training_and_for_the_test_alike() -> None:
         history, _ = cut.background(0, part)
         assert history.texts == ["blue dogs", "green fish"]
     assert cut.background(0, "test")[1].tolist() == [2]
+
+
+def test_items_without_a_text_are_compared_by_what_was_written() -> None:
+    cut = replace(population(irrelevant=2), people=people(tweets=True), answer="text")
+    assert cut.background(0, "test")[0].targets == ["blue dogs", "green fish"]
 
 
 def test_without_the_setting_a_history_is_whole() -> None:
