@@ -100,7 +100,10 @@ def read_files(path: Path) -> Found:
         InputError: A file is missing, is not in one of the layouts or breaks a rule.
     """
     if not path.is_dir():
-        return Found([_read_file(path)], {}, [])
+        part = _read_file(path)
+        there = {record.user for record in part.records}
+        told = _profiles_of(path.parent)  # of people in other files too
+        return Found([part], {user: text for user, text in told.items() if user in there}, [])
     if _named(path, TARGETS) or _named(path, OTHERS):
         return _read_released(path)
     return _read_splits(path)
@@ -149,12 +152,18 @@ def _read_released(folder: Path) -> Found:
                 raise InputError(
                     f"{record.place} is also in {other}: nobody may be in both; remove the record from one"
                 )
-    profiles: dict[str, str] = {}
-    for file in _named(folder, PROFILES):
-        profiles |= _outputs(str(file), _entries(file))
+    profiles = _profiles_of(folder)
     strangers = len(profiles.keys() - where.keys())
     notes = [f"{strangers:,} profiles of people who are in no other file were left out"] if strangers else []
     return Found(parts, {user: text for user, text in profiles.items() if user in where}, notes)
+
+
+def _profiles_of(folder: Path) -> dict[str, str]:
+    """Returns the texts that a folder's files of profiles hold of people, by name."""
+    profiles: dict[str, str] = {}
+    for file in _named(folder, PROFILES):
+        profiles |= _outputs(str(file), _entries(file))
+    return profiles
 
 
 def _read_file(path: Path, public: bool = False) -> Records:

@@ -142,7 +142,7 @@ def _from_lamp(data: DataSettings, language: Language, seed: int) -> Population:
     if wrong := _not_for_lamp(data):
         raise InputError(f"--{wrong} is not for LaMP's files, which say who is tested on what: leave it out")
     task = find_task(language.task, _file(data))
-    table, notes = language.table, list(language.notes)
+    table, profiles, notes = language.table, language.profiles, list(language.notes)
     people = TablePeople(table)
     eligible = _eligible(people, language, data)
     if data.clients is not None and data.clients > len(eligible):
@@ -156,9 +156,11 @@ def _from_lamp(data: DataSettings, language: Language, seed: int) -> Population:
     names = [people.name(int(person)) for person in longest[: data.clients or _LAMP_CLIENTS]]
     others = sorted(set(map(people.name, range(len(people)))) - set(names))
     if data.public_data is not None:
-        further = _public_table(data, names, task)
-        table = pa.concat_tables([table.filter(pc.is_in(table["user"], pa.array(names))), further])
-        people, others = TablePeople(table), sorted(set(further["user"].to_pylist()))
+        further = _further(data, names, task)
+        table = pa.concat_tables([table.filter(pc.is_in(table["user"], pa.array(names))), further.table])
+        people, others = TablePeople(table), sorted(set(further.table["user"].to_pylist()))
+        profiles = {**further.profiles, **{name: profiles[name] for name in names if name in profiles}}
+        notes += [f"{data.public_data}: {note}" for note in further.notes]
     public, left_out = _teaching(people, people.numbers(others), task)
     notes += left_out
     public = stream(seed, "people").permutation(public)
@@ -178,7 +180,7 @@ def _from_lamp(data: DataSettings, language: Language, seed: int) -> Population:
         notes=tuple(notes),
         answer="class" if task.labels else "text",
         task=task,
-        profiles=language.profiles,
+        profiles=profiles,
         irrelevant=data.irrelevant,
     )
 
@@ -225,35 +227,39 @@ def _not_for_lamp(data: DataSettings) -> str | None:
     return next((name for name, value in given.items() if value is not None), None)
 
 
-def _public_table(data: DataSettings, clients: Sequence[str], task: Task) -> pa.Table:
-    """Returns the rows of another source's people, as LaMP's are, but for those who are clients.
+def _further(data: DataSettings, clients: Sequence[str], task: Task) -> Language:
+    """Returns another source's people, as LaMP's are, but for those who are clients.
 
     Raises:
         InputError: A label that is none of the task's, or nobody left.
     """
     source = data.model_copy(update={"data": data.public_data, "format": "auto", "task": task.name})
     lamp = is_lamp(source)
-    further = _language(source).table if lamp else read(source).table
-    further = further.filter(pc.invert(pc.is_in(further["user"], pa.array(list(clients)))))
-    if not further.num_rows:
+    further = _language(source) if lamp else _as_lamp(source, task)
+    others = pc.invert(pc.is_in(further.table["user"], pa.array(list(clients))))
+    table = further.table.filter(others)
+    if not table.num_rows:
         raise InputError(f"{data.public_data} has no people who are not clients")
-    if lamp:
-        return further
-    labels = further["label"].to_pylist()
-    if task.labels:
-        _check_labels(str(data.public_data), task, labels)
-    rows = further.num_rows
-    times = further["time"] if "time" in further.column_names else pa.array(np.arange(rows, dtype=np.float64))
+    if task.labels and not lamp:
+        _check_labels(source.data, task, table["label"].to_pylist())
+    return replace(further, table=table)
+
+
+def _as_lamp(source: DataSettings, task: Task) -> Language:
+    """Reads a source of another kind as if it were LaMP's."""
+    found = read(source)
+    labels, rows = found.table["label"], found.table.num_rows
+    timed = "time" in found.table.column_names
     columns = {
-        "user": further["user"],
-        "text": further["text"],
-        "target": further["label"],
-        "label": pa.array(labels if task.labels else [""] * rows),
-        "time": times,
+        "user": found.table["user"],
+        "text": found.table["text"],
+        "target": labels,
+        "label": labels if task.labels else pa.array([""] * rows),
+        "time": found.table["time"] if timed else pa.array(np.arange(rows, dtype=np.float64)),
         "query": pa.array(np.full(rows, not task.paired)),  # each is a text with its answer
         "item": pa.array([""] * rows),
     }
-    return pa.table(columns)
+    return Language(task.name, pa.table(columns), (), {}, found.notes)
 
 
 def _language(data: DataSettings) -> Language:

@@ -66,6 +66,14 @@ def test_profile_texts_are_read_by_the_persons_id(tmp_path: Path) -> None:
     assert read_lamp(folder).profiles == {"ann": "Likes sports.", "bob": "Travels."}
 
 
+def test_a_file_named_alone_has_the_profile_texts_beside_it(tmp_path: Path) -> None:
+    folder = released(tmp_path)
+    dumped(folder / "profile_user_100.json", [{"id": "ann", "output": "Likes sports."}])
+    dumped(folder / "profile_user_others.json", [{"id": "bob", "output": "Travels."}])
+    language = read_lamp(folder / "user_top_100_history.json")
+    assert (language.profiles, language.notes) == ({"ann": "Likes sports."}, ())
+
+
 def test_profile_texts_of_strangers_are_left_out_and_noted(tmp_path: Path) -> None:
     folder = released(tmp_path)
     dumped(folder / "profile_user_100.json", [{"id": "eve", "output": "?"}])

@@ -273,6 +273,19 @@ def test_public_people_may_be_those_of_another_file_of_lamps(tmp_path: Path) -> 
     assert found.samples(int(found.public[0]), "queries").texts == ["asked of cy"]
 
 
+def test_public_people_of_another_file_of_lamps_keep_their_profiles_and_notes(tmp_path: Path) -> None:
+    for folder, histories in (("mine", {"ann": 4, "bob": 2}), ("others", {"ann": 3, "cy": 2})):
+        (tmp_path / folder).mkdir()
+        written(tmp_path / folder, histories)
+        told = [{"id": name, "output": f"{name} of {folder}"} for name in (*histories, "eve")]
+        (tmp_path / folder / "profile_user_1.json").write_text(json.dumps(told), encoding="utf-8")
+    public = tmp_path / "others" / "user_others.json"
+    (tmp_path / "others" / "users.json").rename(public)
+    found = people(tmp_path / "mine" / "users.json", clients=1, public_data=str(public.parent))
+    assert found.profiles == {"ann": "ann of mine", "cy": "cy of others"}
+    assert found.notes == (f"{public.parent}: 1 profiles of people who are in no other file were left out",)
+
+
 def test_public_data_of_a_source_that_is_not_lamps_is_refused(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "x.jsonl", *rows("ann", count=5))
     assert message(path, public_data="more.jsonl") == (
