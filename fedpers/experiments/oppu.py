@@ -7,13 +7,14 @@ everyone trains a module of their own on it; each module is compared with the mo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from fedpers import lists
 from fedpers.clients import PersonalModule, Prompted, Prompts, TaskTeacher
-from fedpers.data import GENERAL, ItemPart, find_task
+from fedpers.data import GENERAL, ItemPart, Population, find_task
 from fedpers.errors import InputError, unknown
 from fedpers.method import Method, Phase, Server
 from fedpers.models import random_weights
@@ -59,7 +60,9 @@ class Own(Section):
     )
     rank: int = flag(8, "Rank of LoRA.", ge=1)
     alpha: float = option(8.0, "LoRA's change is scaled by alpha / rank (the paper does not say).", gt=0)
-    lora_dropout: float = option(0.0, "Dropout on LoRA's input (the released code: 0.05).", ge=0, lt=1)
+    lora_dropout: float | None = option(
+        None, "Dropout on LoRA's input. [0, the released code's is 0.05]", ge=0, lt=1
+    )
     targets: str = option("", "Layers that LoRA or (IA)3 change, parted by commas. [peft's own choice]")
     prompt_tokens: int = option(20, "Tokens of prompt tuning.", ge=1)
     task_training: Literal["lora", "whole"] | None = option(
@@ -121,7 +124,15 @@ def build(settings: Settings) -> Method:
             stands = base if k else _name("base", k, _parts(own)[0])
             for kind in _kinds(own.module):
                 phases.append(_module_phase(settings, own, prompts, kind, _name(kind, k, part), stands))
-    return Method("oppu", tuple(phases), has_base=False, writes=True, owned=True)
+    found = Method("oppu", tuple(phases), has_base=False, writes=True, owned=True)
+    return replace(found, notes=_without_profile) if own.profile == "given" else found
+
+
+def _without_profile(population: Population) -> tuple[str, ...]:
+    """Returns a note of how many people a source says nothing of, whose prompts show no profile."""
+    people = [population.people.name(int(person)) for person in population.everyone()]
+    lacking = sum(name not in population.profiles for name in people)
+    return (f"{lacking:,} of {len(people):,} people have no profile of the source's",) if lacking else ()
 
 
 def _check_pairs(data: DataSettings) -> None:
@@ -146,7 +157,8 @@ def adapter_of(own: Own, kind: str) -> Adapter:
     """Returns a kind of module as the settings have it."""
     targets = tuple(lists.names(own.targets))
     if kind == "lora":
-        dropout = 0.05 if own.released_code and not own.lora_dropout else own.lora_dropout
+        usual = 0.05 if own.released_code else 0.0
+        dropout = usual if own.lora_dropout is None else own.lora_dropout
         return Lora(own.rank, own.alpha, dropout, targets)
     return Ia3(targets) if kind == "ia3" else PromptTuning(own.prompt_tokens)
 

@@ -228,7 +228,8 @@ def test_the_released_code_drops_lora_out_and_learns_items_behind_the_cue() -> N
 
 
 def test_a_rate_of_dropout_that_is_asked_for_goes_before_the_released_codes() -> None:
-    assert adapter_of(Own(released_code=True, lora_dropout=0.2), "lora") == Lora(8, 8.0, dropout=0.2)
+    for given in (0.2, 0.0):
+        assert adapter_of(Own(released_code=True, lora_dropout=given), "lora") == Lora(8, 8.0, dropout=given)
 
 
 # Bad settings
@@ -327,6 +328,16 @@ def test_next_words_are_no_answers_of_oppu() -> None:
     with pytest.raises(InputError) as caught:
         find("oppu").build(settings)
     assert str(caught.value) == "OPPU answers whole texts: use --answer class or text"
+
+
+def test_people_without_a_given_profile_are_counted_where_profiles_are_asked_for() -> None:
+    _, population, _ = lay_out(small(model={"answer_tokens": 8}), find("oppu").build)
+    first = population.people.name(int(population.clients[0]))
+    told, everyone = replace(population, profiles={first: "Likes it."}), len(population.everyone())
+    assert method(profile="given").notes(told) == (
+        f"{everyone - 1} of {everyone} people have no profile of the source's",
+    )
+    assert method().notes(told) == ()
 
 
 @pytest.mark.parametrize("task", ["citation", "tweet"])
