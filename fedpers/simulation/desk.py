@@ -163,7 +163,7 @@ class Desk:
 
     def finish(self, phase: int, number: int, numbers: Numbers, notes: Notes) -> None:
         """Marks a round as finished, with the strategy's memory; a checkpoint is of the last such round."""
-        self.mark = Mark(phase, number, self.now, numbers, notes)
+        self.mark = Mark(phase, number, self.now, numbers, notes, self._ledger_now())
         if self.keep is not None:
             self.keep(phase, number, self.now.arrays)
 
@@ -191,7 +191,7 @@ class Desk:
             **{name: getattr(standing, name) for name in _COUNTS},
             "history": self.history[: standing.done + 1],
             "seconds": time.monotonic() - self.start,
-            **(self.ledger.record() if self.ledger else {}),
+            **(mark.ledger.record() if mark.ledger else {}),
         }
         write_checkpoint(checkpoints, standing.done, numbers, states, record)
 
@@ -209,7 +209,8 @@ class Desk:
         if self.ledger is not None:
             self.ledger.restore(record)
         remembered = _under("strategy", numbers)
-        self.mark = Mark(record["phase"], record["round"], self.now, remembered, record["strategy"])
+        notes = record["strategy"]
+        self.mark = Mark(record["phase"], record["round"], self.now, remembered, notes, self._ledger_now())
         return self.mark
 
     def stopped(self, checkpoints: Path | None) -> StoppedError:
@@ -259,6 +260,9 @@ class Desk:
     def write_modules(self, folder: Path) -> None:
         """Writes everyone's personal state as it is now."""
         write_states(folder, self.crew.states(LATEST))
+
+    def _ledger_now(self) -> Ledger | None:
+        return self.ledger.copy() if self.ledger else None
 
     def _score(self, arrays: Arrays, persons: Ints, part: Part, phase: int, whose: Whose = "own") -> Scores:
         size = self.setup.cohort_sizes[phase]

@@ -49,6 +49,11 @@ class Ledger:
         """Whether there was noise on everything that was released."""
         return math.isfinite(self.epsilon)
 
+    def copy(self) -> Ledger:
+        """Returns the history as it is now, which later rounds leave alone."""
+        own = {person: list(spent) for person, spent in self.of_person.items()}
+        return replace(self, of_all=list(self.of_all), of_person=own)
+
     def record(self) -> dict[str, Any]:
         """Returns the history as a checkpoint has it."""
         return {

@@ -10,6 +10,7 @@ from fedpers.engine import Notes, Numbers
 from fedpers.evaluation import Scores
 from fedpers.models import Arrays
 from fedpers.records import Crossing
+from fedpers.simulation.ledger import Ledger
 
 NEVER = -1e9  # the worth of parameters that nobody has looked at
 
@@ -88,10 +89,11 @@ class Standing:
 
 @dataclass(frozen=True)
 class Mark:
-    """A finished round of a phase: where the run stood, and what the strategy remembered."""
+    """A finished round of a phase: where the run stood, what the strategy remembered, and what was spent."""
 
     phase: int
     round: int
     standing: Standing
     numbers: Numbers
     notes: Notes
+    ledger: Ledger | None = None

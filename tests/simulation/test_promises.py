@@ -1,6 +1,8 @@
 """What runs promise under differential privacy, and that they keep it: bits, budgets, and what is refused."""
 
 import math
+import os
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +14,14 @@ import pytest
 from fedpers.clients import Plain
 from fedpers.dp import Guard, Spent, bounded, epsilon
 from fedpers.engine import worker
-from fedpers.errors import InputError
+from fedpers.errors import InputError, StoppedError
 from fedpers.experiments import find
 from fedpers.method import Device, Shared, State, Update
 from fedpers.models import Arrays, Trained, digest, load
 from fedpers.report.progress import Reporter
 from fedpers.settings import Settings
 from fedpers.simulation import Outcome, prepare, simulate
+from fedpers.simulation.desk import Desk
 from fedpers.simulation.rehearsal import timetable
 from tests.conftest import small
 from tests.dp.test_guards import norm
@@ -235,6 +238,33 @@ def test_a_run_killed_and_resumed_ends_with_the_same_epsilon_and_the_same_bits(t
     )
     whole, resumed = run(asked), killed_and_resumed(tmp_path / "checkpoints", asked)
     assert digest(resumed.arrays) == digest(whole.arrays)
+    assert resumed.privacy == whole.privacy
+    assert resumed.history == whole.history
+
+
+@pytest.mark.parametrize("kind", ["user", "sample"])
+def test_a_round_that_was_being_judged_at_the_end_is_spent_once(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = small(
+        run={"method": "conventional"},
+        federation={"rounds": 4, "clients_per_round": 3},
+        privacy={"dp": kind, "noise_multiplier": 1.0},
+    )
+    check = Desk.check
+
+    def terminated(desk: Desk, phase: int) -> str:
+        if desk.now.done == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return check(desk, phase)
+
+    whole = run(asked)
+    with monkeypatch.context() as patched:
+        patched.setattr(Desk, "check", terminated)
+        with pytest.raises(StoppedError, match="after 1 rounds"):
+            run(asked, checkpoints=tmp_path)
+    setup = prepare(asked, find("conventional").build, SILENT, resume=True)
+    resumed = simulate(setup, SILENT, tmp_path, resume=True)
     assert resumed.privacy == whole.privacy
     assert resumed.history == whole.history
 
