@@ -24,6 +24,10 @@ class DeviceError(FedpersError):
     """A device failed while it trained or predicted; the message carries its round and partition."""
 
 
+class WriteError(FedpersError):
+    """The disk is full, or takes no more for another reason; the message names the file and says why."""
+
+
 class StoppedError(FedpersError):
     """Somebody ended the run by SIGTERM; the message says how to go on."""
 

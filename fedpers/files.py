@@ -13,19 +13,42 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
+
+from fedpers.errors import WriteError
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes text as UTF-8; a file that was there stays as it was until all of the new one is."""
-    with beside(path) as unfinished:
+    """Writes text as UTF-8; a file that was there stays as it was until all of the new one is.
+
+    Raises:
+        WriteError: It cannot be written.
+    """
+    with writing(path), beside(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
 def save_whole(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Writes arrays as safetensors, in the same way."""
-    with beside(path) as unfinished:
+    with writing(path), beside(path) as unfinished:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, unfinished)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Makes one line of what goes wrong with the disk in the block, in which a file or folder is written.
+
+    Raises:
+        WriteError: It cannot be written.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, OSError | SafetensorError) and type(error) is not Exception:  # tokenizers'
+            raise
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise WriteError(f"cannot write {path}: {reason or error}") from error
 
 
 @contextmanager

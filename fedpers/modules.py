@@ -19,12 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from safetensors import SafetensorError
 
 from fedpers import runs
 from fedpers.engine import files_of, people_of, read_file, write_file
-from fedpers.errors import FedpersError, InputError, unknown
-from fedpers.files import beside, write_whole
+from fedpers.errors import FedpersError, InputError, WriteError, unknown
+from fedpers.files import beside, write_whole, writing
 from fedpers.method import State
 from fedpers.models import Arrays, Model, ModelSpec, load
 from fedpers.models.adapters import Adapter, save_peft, similarities
@@ -256,10 +255,11 @@ def export(run: Path, person: str, kind: Kind, adapter: Adapter, to: Path) -> st
     theta = module_of(run, person, kind)
     module = base_of(run, kind).module
     try:
-        save_peft(adapter, module, theta, to, str((run / kind.base).resolve()))
-    except (OSError, SafetensorError) as error:
+        with writing(to):
+            save_peft(adapter, module, theta, to, str((run / kind.base).resolve()))
+    except WriteError as error:
         shutil.rmtree(to, ignore_errors=True)  # half a module would stand in the way of the next try
-        raise InputError(f"cannot write to {to}: {_reason(error)}; give another folder") from error
+        raise InputError(f"{error}; give another folder") from error
     return "AutoModelForSeq2SeqLM" if module.config.is_encoder_decoder else "AutoModelForCausalLM"
 
 
@@ -276,19 +276,18 @@ def forget(run: Path, person: str) -> list[str]:
     marks = _own_alone(run, number, mine)
     others = {p: state for p, state in read_file(path) if p != number} if path else {}
     try:
-        if path and others:
-            write_file(path, others)
-        elif path:
-            path.unlink()
-        with beside(run / _SCORES) as unfinished:
-            pq.write_table(table.filter(pc.not_equal(table["person"], person)), unfinished)
-        attacks = runs.remove_membership(run)
-        # The last, for who is listed there can be forgotten again where this was cut off.
-        _write(folder_of(run) / _PEOPLE, {name: p for name, p in _people(run).items() if name != person})
-    except OSError as error:
-        raise FedpersError(
-            f"{person} is not forgotten: {_reason(error)}; run it again once that is mended"
-        ) from error
+        with writing(run):
+            if path and others:
+                write_file(path, others)
+            elif path:
+                path.unlink()
+            with beside(run / _SCORES) as unfinished:
+                pq.write_table(table.filter(pc.not_equal(table["person"], person)), unfinished)
+            attacks = runs.remove_membership(run)
+            # The last, for who is listed there can be forgotten again where this was cut off.
+            _write(folder_of(run) / _PEOPLE, {name: p for name, p in _people(run).items() if name != person})
+    except WriteError as error:
+        raise FedpersError(f"{person} is not forgotten: {error}; run it again once that is mended") from error
     left = list(traces(run, person, marks))
     if left:
         raise FedpersError(f"{person} is not forgotten: traces are left in {', '.join(left)}")
@@ -376,8 +375,3 @@ def _read(run: Path, name: str) -> Any:
 
 def _write(path: Path, content: Any) -> None:
     write_whole(path, json.dumps(content, indent=2) + "\n")
-
-
-def _reason(error: OSError | SafetensorError) -> str:
-    """Returns why something could not be written; safetensors has its own error for a full disk."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

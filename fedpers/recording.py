@@ -11,6 +11,7 @@ import numpy as np
 
 from fedpers import modules, runs
 from fedpers.engine import remove_checkpoints
+from fedpers.errors import WriteError
 from fedpers.evaluation import Scores, change, paired_test, principal
 from fedpers.experiments import find, oppu
 from fedpers.models import Arrays
@@ -37,7 +38,19 @@ def run_in(
 
     Raises:
         KeyboardInterrupt: Somebody stopped it, and that is not to be recorded; its checkpoint stays.
+        WriteError: What came out cannot be written; a checkpoint stays if there was one.
     """
+    try:
+        return _run_in(folder, settings, report, resume=resume, partly=partly)
+    except WriteError as error:
+        if not runs.can_go_on(folder):
+            raise
+        raise WriteError(f"{error}; {runs.way_on(folder)}") from error
+
+
+def _run_in(
+    folder: Path, settings: Settings, report: Reporter, *, resume: bool, partly: bool
+) -> dict[str, Any]:
     build = find(settings.run.method).build
     states = folder / _STATES
     if build(settings).owned and settings.engine.state_folder is None and settings.engine.ray_address is None:

@@ -47,10 +47,10 @@ import pyarrow.parquet as pq
 from safetensors.numpy import load_file
 
 from fedpers.data import People
-from fedpers.engine import files_of
-from fedpers.errors import InputError, StoppedError
+from fedpers.engine import files_of, has_checkpoint
+from fedpers.errors import InputError, StoppedError, WriteError
 from fedpers.evaluation import Scores
-from fedpers.files import save_whole, write_whole
+from fedpers.files import save_whole, write_whole, writing
 from fedpers.models import Arrays, ModelSpec, detach, insert, load
 from fedpers.records import Crossing, Records
 from fedpers.settings import Settings
@@ -103,6 +103,8 @@ def new_run(out: Path | None, name: str, settings: Settings) -> Iterator[Path]:
         raise InputError(
             f"cannot write to the run's folder {folder}: {error.strerror}; give another --out"
         ) from error
+    except WriteError as error:
+        raise InputError(f"{error}; give another --out") from error
     try:
         yield folder
     except (InputError, StoppedError, KeyboardInterrupt):
@@ -114,6 +116,16 @@ def new_run(out: Path | None, name: str, settings: Settings) -> Iterator[Path]:
 def checkpoints(folder: Path) -> Path:
     """Returns where the checkpoints of a run are, while it is not at its end."""
     return folder / "checkpoint"
+
+
+def can_go_on(folder: Path) -> bool:
+    """Tells whether a run that has not come to its end left something to go on from."""
+    return has_checkpoint(checkpoints(folder)) and not (folder / _RESULT).exists()
+
+
+def way_on(folder: Path) -> str:
+    """Returns how to go on with a run that was cut off."""
+    return f"to go on: fedpers simulate --resume {folder}"
 
 
 def reopen(folder: Path) -> tuple[dict[str, Any], list[str]]:
@@ -159,7 +171,8 @@ def write_people(
             **further,
         }
     )
-    pq.write_table(table, folder / "people.parquet")
+    with writing(folder / "people.parquet"):
+        pq.write_table(table, folder / "people.parquet")
 
 
 def write_model(folder: Path, spec: ModelSpec, arrays: Arrays) -> None:
@@ -170,11 +183,12 @@ def write_model(folder: Path, spec: ModelSpec, arrays: Arrays) -> None:
     model = load(spec)
     insert(model.module, arrays)
     detach(model.module)
-    model.module.save_pretrained(folder)
+    with writing(folder):
+        model.module.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
     plain = {name for name, _ in model.module.named_parameters()}
     if added := {name: array for name, array in arrays.items() if name not in plain}:
         save_whole(folder / _ADDITIONS, added)
-    model.tokenizer.save_pretrained(folder)
 
 
 def read_model(folder: Path) -> Arrays:
@@ -200,7 +214,8 @@ def read_stages(folder: Path) -> dict[str, Arrays]:
 
 def write_round(folder: Path, phase: int, number: int, arrays: Arrays) -> None:
     """Keeps a round's aggregate."""
-    (folder / _ROUNDS).mkdir(exist_ok=True)
+    with writing(folder / _ROUNDS):
+        (folder / _ROUNDS).mkdir(exist_ok=True)
     save_whole(folder / _ROUNDS / f"{phase:02d}-{number:06d}.safetensors", arrays)
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from fedpers import commands, runs
 from fedpers.clients import Plain
 from fedpers.engine.checkpoints import read_checkpoint
-from fedpers.errors import InputError, StoppedError
+from fedpers.errors import InputError, StoppedError, WriteError
 from fedpers.method import Device, Method, Phase, Shared, State, Update
 from fedpers.models import digest
 from fedpers.report.progress import Reporter
@@ -199,6 +200,34 @@ def test_a_run_that_was_killed_goes_on_with_the_same_bits(
     for file in ("model/model.safetensors", "metrics.jsonl", "people.parquet"):
         assert (out / file).read_bytes() == (whole / file).read_bytes(), file
     assert not (out / "checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "place", "failure"),
+    [
+        ("conventional", "pyarrow.parquet.write_table", OSError(28, "No space left")),
+        ("conventional", "transformers.PreTrainedModel.save_pretrained", SafetensorError("No space left")),
+        ("idfree", "fedpers.files.save_file", SafetensorError("No space left")),  # what crossed the border
+    ],
+)
+def test_a_run_whose_result_could_not_be_written_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, place: str, failure: Exception
+) -> None:
+    def full(*given: object, **named: object) -> None:
+        raise failure
+
+    asked, silent, out = small(run={"method": method}), Reporter(silent=True), tmp_path / "run"
+    whole = commands.simulate(asked, tmp_path / "whole", silent)
+    with monkeypatch.context() as patched:
+        patched.setattr(place, full)
+        with pytest.raises(
+            WriteError,
+            match=f"^cannot write {out}/.*: No space left; to go on: fedpers simulate --resume {out}$",
+        ):
+            commands.simulate(asked, out, silent)
+    found = commands.resume(out, [], silent)
+    assert {**found, "seconds": 0, "run": ""} == {**whole, "seconds": 0, "run": ""}
+    assert (out / "model" / "model.safetensors").exists()
 
 
 # What cannot be resumed

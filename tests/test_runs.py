@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fedpers.errors import InputError
+from fedpers.errors import InputError, WriteError
 from fedpers.runs import new_run, reopen, result_of, write_result
 from tests.conftest import small
 
@@ -39,8 +39,19 @@ def test_a_result_whose_writing_is_cut_off_leaves_the_run_to_be_resumed(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", write_half)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(WriteError, match=r"result\.json: No space left on device$"):
             write_result(folder, {"accuracy": 0.5})
     assert reopen(folder)[1] == []
     write_result(folder, {"accuracy": 0.5})
     assert result_of(folder) == {"accuracy": 0.5}
+
+
+def test_a_disk_that_is_full_before_a_run_has_begun_is_the_folders_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str, **given: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError, match=r"No space left on device; give another --out$"):
+        fail_after_a_part(tmp_path / "run")

@@ -1,6 +1,6 @@
 """The simulation engine: people as Flower nodes, worked on in cohorts, here or on Ray."""
 
-from fedpers.engine.checkpoints import read_checkpoint, remove_checkpoints, write_checkpoint
+from fedpers.engine.checkpoints import has_checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
 from fedpers.engine.crew import Crew, LocalCrew, RayCrew, hire, worker_count
 from fedpers.engine.dropouts import DROPPED, Dropouts
 from fedpers.engine.flower import broadcast_of, frozen_of, guard_of, quiet, reply, to_arrays, to_record
@@ -40,6 +40,7 @@ __all__ = [
     "files_of",
     "frozen_of",
     "guard_of",
+    "has_checkpoint",
     "hire",
     "mean",
     "people_of",

@@ -91,6 +91,11 @@ def read_checkpoint(
         raise InputError(f"the checkpoint {newest} cannot be read ({error}): {way_out}") from error
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Tells whether a run left a checkpoint."""
+    return bool(_steps(folder))
+
+
 def remove_checkpoints(folder: Path) -> None:
     """Removes all checkpoints of a run that has come to its end."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 
 from fedpers.data import Ints
+from fedpers.files import writing
 
 # Published for "variance" 0.02 and 0.32 (IDfree-PL, arXiv 2501.06062): misattribution and accuracy.
 _PUBLISHED = ((0.0, 0.800, "0.02"), (0.7093, 0.7877, "0.32"))
@@ -75,5 +76,6 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     FigureCanvasAgg(figure)
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     for path in paths:
-        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+        with writing(path):
+            figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
     return paths

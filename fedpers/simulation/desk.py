@@ -29,10 +29,12 @@ from fedpers.engine import (
 )
 from fedpers.errors import StoppedError
 from fedpers.evaluation import ERRORS, Scores, principal
+from fedpers.files import writing
 from fedpers.method import State
 from fedpers.models import Arrays
 from fedpers.records import Crossing, Records
 from fedpers.report.progress import Reporter
+from fedpers.runs import way_on
 from fedpers.simulation.ledger import Ledger
 from fedpers.simulation.outcome import NEVER, Mark, Outcome, Stage, Standing
 from fedpers.simulation.setup import Setup
@@ -219,8 +221,7 @@ class Desk:
             return StoppedError(f"stopped by SIGTERM after {self.now.done} rounds: nothing was kept")
         self.save(checkpoints)
         return StoppedError(
-            f"stopped by SIGTERM after {self.mark.standing.done} rounds; to go on: "
-            f"fedpers simulate --resume {checkpoints.parent}"
+            f"stopped by SIGTERM after {self.mark.standing.done} rounds; {way_on(checkpoints.parent)}"
         )
 
     def judge(self) -> Outcome:
@@ -259,7 +260,8 @@ class Desk:
 
     def write_modules(self, folder: Path) -> None:
         """Writes everyone's personal state as it is now."""
-        write_states(folder, self.crew.states(LATEST))
+        with writing(folder):
+            write_states(folder, self.crew.states(LATEST))
 
     def _ledger_now(self) -> Ledger | None:
         return self.ledger.copy() if self.ledger else None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fedpers import runs
-from fedpers.errors import InputError
+from fedpers.errors import InputError, WriteError
 from fedpers.files import write_whole
 from fedpers.report.progress import Reporter
 from fedpers.study.cell import Failure
@@ -51,6 +51,8 @@ def open_folder(out: Path | None, name: str, description: Mapping[str, Any], rep
         raise InputError(
             f"cannot write to the study's folder {folder}: {error.strerror}; give another --out"
         ) from error
+    except WriteError as error:
+        raise InputError(f"{error}; give another --out") from error
     return folder
 
 

@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     (tmp_path / "file").touch()
     status, out, err = run("people", str(finished), "--export", names_of(finished)[0], "--to", to)
     assert (status, out) == (2, "")
-    assert err.startswith(f"error: cannot write to {to}: ")
+    assert err.startswith(f"error: cannot write {to}: ")
     assert err.endswith("; give another folder\n")
 
 
@@ -144,7 +144,7 @@ def test_half_an_export_is_removed_and_does_not_stand_in_the_way_of_the_next(
         status, out, err = run(*arguments)
     assert (status, out) == (2, "")
     assert err == (
-        "error: cannot write to mine: I/O error: No space left on device (os error 28); give another folder\n"
+        "error: cannot write mine: I/O error: No space left on device (os error 28); give another folder\n"
     )
     assert not (tmp_path / "mine").exists()
     assert run(*arguments)[0] == 0
