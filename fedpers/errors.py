@@ -34,6 +34,12 @@ class StoppedError(FedpersError):
     exit_status = 143
 
 
+class CtrlCError(StoppedError):
+    """Somebody ended the run by Ctrl-C before its score was there; the message says how to go on."""
+
+    exit_status = 130
+
+
 def unknown(kind: str, given: object, valid: Iterable[str]) -> InputError:
     """Returns the error for a name that is not among the valid ones, with the nearest of them.
 

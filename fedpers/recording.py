@@ -11,7 +11,7 @@ import numpy as np
 
 from fedpers import modules, runs
 from fedpers.engine import remove_checkpoints
-from fedpers.errors import WriteError
+from fedpers.errors import CtrlCError, WriteError
 from fedpers.evaluation import Scores, change, paired_test, principal
 from fedpers.experiments import find, oppu
 from fedpers.models import Arrays
@@ -37,11 +37,17 @@ def run_in(
         partly: Whether what was done is recorded when somebody stops it.
 
     Raises:
-        KeyboardInterrupt: Somebody stopped it, and that is not to be recorded; its checkpoint stays.
+        KeyboardInterrupt: Somebody stopped it, and that is not to be recorded; its checkpoint stays. Or
+            there is nothing to go on from.
+        CtrlCError: Somebody stopped it before its score was there.
         WriteError: What came out cannot be written; a checkpoint stays if there was one.
     """
     try:
         return _run_in(folder, settings, report, resume=resume, partly=partly)
+    except KeyboardInterrupt:
+        if not partly or not runs.can_go_on(folder):
+            raise
+        raise CtrlCError(f"stopped by Ctrl-C; {runs.way_on(folder)}") from None
     except WriteError as error:
         if not runs.can_go_on(folder):
             raise

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +24,10 @@ from fedpers.models import digest
 from fedpers.report.progress import Reporter
 from fedpers.settings import Settings
 from fedpers.simulation import Outcome, prepare, simulate
+from fedpers.simulation.desk import Desk
 from fedpers.strategies import make
 from fedpers.training import Answers
-from tests.conftest import small
+from tests.conftest import Run, small
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,48 @@ def test_a_run_that_was_killed_goes_on_with_the_same_bits(
     for file in ("model/model.safetensors", "metrics.jsonl", "people.parquet"):
         assert (out / file).read_bytes() == (whole / file).read_bytes(), file
     assert not (out / "checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "name"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+)
+def test_a_run_that_is_stopped_while_it_is_scored_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run, number: signal.Signals, status: int, name: str
+) -> None:
+    judge = Desk.judge
+
+    def stopped(desk: Desk) -> Outcome:
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+        return judge(desk)
+
+    out = tmp_path / "run"
+    flags = (*QUICK, "--rounds", "3", "--json")
+    _, expected, _ = run("simulate", *flags)
+    with monkeypatch.context() as patched:
+        patched.setattr(Desk, "judge", stopped)
+        ended, printed, errors = run("simulate", *flags, "--checkpoint-every", "0", "--out", str(out))
+    assert (ended, printed) == (status, "")
+    assert errors.splitlines()[-1].startswith(f"error: stopped by {name}")
+    assert errors.endswith(f"; to go on: fedpers simulate --resume {out}\n")
+    _, found, _ = run("simulate", "--resume", str(out), "--json")
+    assert without_place(found) == without_place(expected)
+
+
+def without_place(printed: str) -> dict[str, Any]:
+    return {**json.loads(printed), "seconds": 0, "run": ""}
+
+
+def test_ctrl_c_before_the_first_round_is_told_as_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path
+) -> None:
+    def stopped(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fedpers.simulation.setup._train_base", stopped)
+    assert run("simulate", *QUICK, "--out", "run") == (130, "", "error: stopped by Ctrl-C\n")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,8 @@ def main() -> None:
     quiet_transformers()
     try:
         status = app(prog_name="fedpers", standalone_mode=False)
+        if status == _STOPPED:  # how typer hands Ctrl-C on
+            _fail("stopped by Ctrl-C", _STOPPED)
     except FedpersError as error:
         status = _fail(str(error), error.exit_status)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -74,8 +76,6 @@ def main() -> None:
         status = error.exit_code
     except click.ClickException as error:
         status = _fail(error.format_message(), error.exit_code)
-    if status == _STOPPED:  # how typer hands Ctrl-C on
-        _fail("stopped before there was anything to score", _STOPPED)
     sys.exit(status or 0)
 
 

@@ -215,11 +215,19 @@ class Desk:
         self.mark = Mark(record["phase"], record["round"], self.now, remembered, notes, self._ledger_now())
         return self.mark
 
+    def keep_finished(self, checkpoints: Path | None) -> bool:
+        """Writes a checkpoint of the last finished round if there is one, and tells whether it did."""
+        if checkpoints is None or self.mark is None:
+            return False
+        self.save(checkpoints)
+        return True
+
     def stopped(self, checkpoints: Path | None) -> StoppedError:
         """Saves what was finished, after SIGTERM, and returns the error that says how to go on."""
-        if checkpoints is None or self.mark is None:
+        if not self.keep_finished(checkpoints):
             return StoppedError(f"stopped by SIGTERM after {self.now.done} rounds: nothing was kept")
-        self.save(checkpoints)
+        assert checkpoints is not None
+        assert self.mark is not None
         return StoppedError(
             f"stopped by SIGTERM after {self.mark.standing.done} rounds; {way_on(checkpoints.parent)}"
         )

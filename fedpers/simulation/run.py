@@ -44,7 +44,8 @@ def simulate(
 ) -> Outcome:
     """Runs all phases of a method federated over the clients.
 
-    Ctrl-C ends it with what was finished; SIGTERM writes a checkpoint and raises.
+    Ctrl-C ends the rounds and scores what was finished; while that is scored it writes a checkpoint and
+    raises, as SIGTERM does at any time.
 
     Args:
         setup: What is run.
@@ -58,6 +59,7 @@ def simulate(
 
     Raises:
         StoppedError: SIGTERM came.
+        KeyboardInterrupt: Ctrl-C came after the rounds.
         FedpersError: A device failed, or a checkpoint cannot be written or read.
     """
     with desk_of(setup, report) as desk:
@@ -69,16 +71,20 @@ def simulate(
             first = len(behind)
         try:
             with _sigterm_raises():
-                for number, phase in enumerate(setup.method.phases[first:], start=first):
-                    _run_phase(desk, number, phase, start, checkpoints)
+                try:
+                    for number, phase in enumerate(setup.method.phases[first:], start=first):
+                        _run_phase(desk, number, phase, start, checkpoints)
+                except KeyboardInterrupt:
+                    desk.stop()
+                outcome = desk.judge()
+                if modules is not None:
+                    desk.write_modules(modules)
+                return outcome
         except KeyboardInterrupt:
-            desk.stop()
+            desk.keep_finished(checkpoints)
+            raise
         except _Terminated:
             raise desk.stopped(checkpoints) from None
-        outcome = desk.judge()
-        if modules is not None:
-            desk.write_modules(modules)
-        return outcome
 
 
 def train_centrally(setup: Setup, epochs: int, report: Reporter) -> Outcome:
