@@ -1,4 +1,5 @@
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from fedpers import comparison
 from fedpers.report.progress import Reporter
 from fedpers.simulation import Outcome, Setup, simulate
+from fedpers.simulation.desk import Desk
 from tests.conftest import Run
 
 QUICK = tuple(
@@ -38,6 +40,26 @@ def test_simulate_prints_one_json_object_and_nothing_else(run: Run) -> None:
     assert promised <= result.keys()
     assert (result["method"], result["clients"], result["rounds"]) == ("user-identifier", 4, 2)
     assert 0.5 <= result["ceiling_without_person"] <= result["ceiling_with_person"] <= 1
+
+
+@pytest.mark.parametrize("flags", [("--json",), ()], ids=["json", "table"])
+def test_what_a_library_prints_meanwhile_goes_to_standard_error(
+    flags: tuple[str, ...], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, line = Desk.judge, "(raylet) A worker died"
+
+    def judged(desk: Desk) -> Outcome:
+        talk = threading.Thread(target=print, args=[line])  # as Ray does when a process dies
+        talk.start()
+        talk.join()
+        return judge(desk)
+
+    monkeypatch.setattr(Desk, "judge", judged)
+    status, out, err = run("simulate", *flags, *QUICK)
+    assert (status, line in out, line in err) == (0, False, True)
+    assert "accuracy" in out
+    if flags:
+        assert json.loads(out)["rounds"] == 2
 
 
 def test_a_run_folder_explains_itself_and_its_model_loads_with_transformers(run: Run, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import typer.core
 
 from fedpers.audit import AuditSettings, MembershipSettings, UpdateSettings
 from fedpers.cli.attacks import attribution, membership, update
+from fedpers.cli.options import Command
 from fedpers.cli.people import people
 from fedpers.cli.runs import compare, describe, methods, simulate, study, verify
 from fedpers.errors import FedpersError
@@ -49,17 +50,18 @@ attack_app = typer.Typer(help="Attacks what leaves the devices.", no_args_is_hel
 app.add_typer(attack_app, name="attack")
 
 _ALL = all_sections(own_sections())
-app.command()(with_flags(simulate, _ALL))
-app.command()(with_flags(compare, _ALL, without=("method", "seed", "checkpoint_every")))
-app.command()(study)
-app.command()(people)
-app.command()(with_flags(verify, _ALL, without=_VERIFY_DECIDES))
-app.command()(methods)
-attack_app.command()(with_flags(attribution, {"audit": AuditSettings, **_ALL}, without=("method",)))
-attack_app.command()(with_flags(membership, {"membership": MembershipSettings}))
-attack_app.command()(with_flags(update, {"updates": UpdateSettings}))
+app.command(cls=Command)(with_flags(simulate, _ALL))
+app.command(cls=Command)(with_flags(compare, _ALL, without=("method", "seed", "checkpoint_every")))
+app.command(cls=Command)(study)
+app.command(cls=Command)(people)
+app.command(cls=Command)(with_flags(verify, _ALL, without=_VERIFY_DECIDES))
+app.command(cls=Command)(methods)
+_ATTRIBUTION = {"audit": AuditSettings, **_ALL}
+attack_app.command(cls=Command)(with_flags(attribution, _ATTRIBUTION, without=("method",)))
+attack_app.command(cls=Command)(with_flags(membership, {"membership": MembershipSettings}))
+attack_app.command(cls=Command)(with_flags(update, {"updates": UpdateSettings}))
 data_app.callback()(lambda: None)  # a group of one command would be that command
-data_app.command()(with_flags(describe, {"data": DataSettings}, _READING))
+data_app.command(cls=Command)(with_flags(describe, {"data": DataSettings}, _READING))
 
 
 def main() -> None:

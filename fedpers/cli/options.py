@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
+import typer.core
 from rich.console import Console, RenderableType
 
 from fedpers.experiments import own_sections
@@ -22,6 +25,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 Out = Annotated[
     Path | None, typer.Option("--out", help="The run's folder. [a new one in runs/]", metavar="FOLDER")
 ]
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose standard output is its result alone: what libraries print goes to standard error.
+
+    Ray says so on standard output, at any time and from a thread of its own, when a worker dies.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command, with the standard output as the context's object for `show`."""
+        ctx.obj = sys.stdout
+        with redirect_stdout(sys.stderr):
+            return super().invoke(ctx)
 
 
 def settings_of(config: Path | None, sets: list[str] | None, layer: Mapping[str, Any]) -> Settings:
@@ -38,11 +54,12 @@ def layers_of(
 
 
 def show(result: Mapping[str, Any], table: Any, as_json: bool) -> None:
-    """Prints a result as one JSON object, or as the table that is made of it."""
+    """Prints a command's result as one JSON object, or as the table that is made of it."""
+    out = click.get_current_context().obj
     if as_json:
-        sys.stdout.write(json.dumps(result) + "\n")
+        out.write(json.dumps(result) + "\n")
     else:
         rendered: RenderableType = table(result)
         # People's names and labels are printed as they are, and a text's lines as long as they are.
-        console = Console(highlight=False, markup=False, emoji=False)
+        console = Console(file=out, highlight=False, markup=False, emoji=False)
         console.print(rendered, soft_wrap=isinstance(rendered, str))

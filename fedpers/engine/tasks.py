@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stdout
 from typing import Any, TypeVar
 
 import ray
@@ -48,17 +46,16 @@ def spread(
             while waiting and free:
                 number, hand = waiting.popleft(), free.popleft()
                 running[hand.do.remote(work, items[number])] = number, hand
-            with redirect_stdout(sys.stderr):  # Ray prints there when a process dies
-                [done], _ = ray.wait(list(running), num_returns=1)
-                number, hand = running.pop(done)
-                free.append(hand)
-                try:
-                    result = ray.get(done)
-                except RayTaskError as error:
-                    raise error.cause from None
-                except RayError as error:
-                    result = FedpersError(" ".join(f"its process died: {error}".split()))
-                    free[-1] = make.remote()
+            [done], _ = ray.wait(list(running), num_returns=1)
+            number, hand = running.pop(done)
+            free.append(hand)
+            try:
+                result = ray.get(done)
+            except RayTaskError as error:
+                raise error.cause from None
+            except RayError as error:
+                result = FedpersError(" ".join(f"its process died: {error}".split()))
+                free[-1] = make.remote()
             yield number, result
     finally:
         for hand in (*free, *(hand for _, hand in running.values())):
