@@ -100,10 +100,10 @@ class Desk:
                 self.report.say(f"round {self.now.done}, partition {partition} is left out: {why}")
                 self.told += 1
 
-    def take(self, arrays: Arrays, samples: int, metrics: Mapping[str, float]) -> None:
-        """Records a finished round or epoch."""
-        done = self.now.done + 1
-        self.now = replace(self.now, arrays=arrays, done=done, samples=self.now.samples + samples)
+    def take(self, phase: int, arrays: Arrays, samples: int, metrics: Mapping[str, float]) -> None:
+        """Records a finished round or epoch of a phase."""
+        done, samples = self.now.done + 1, self.now.samples + samples
+        self.now = replace(self.now, arrays=arrays, done=done, samples=samples, phase=phase)
         self.history.append({"step": done, **metrics})
 
     def check(self, phase: int) -> str:
@@ -129,11 +129,6 @@ class Desk:
             self.history[-1]["epsilon"] = self.ledger.epsilon
         return told
 
-    def begin_anew(self) -> None:
-        """Goes back to the base, for a phase that does not build on the one before it."""
-        base = self.setup.base
-        self.now = replace(self.now, arrays=base, best_arrays=base, best=self.now.done, best_worth=NEVER)
-
     def leave(self, phase: int, received: Numbers | None) -> None:
         """Goes on to the next phase with the best parameters of this one, or the last if none was looked at.
 
@@ -141,7 +136,7 @@ class Desk:
             phase: The phase that has come to its end.
             received: The anonymous records that its strategy trained on, if any.
         """
-        now = self.now
+        now = self.now = replace(self.now, phase=phase)
         if received and self.senders is not None:
             self.crossing = Crossing(Records.of(received), self.senders, dict(self.crew.states(LATEST)))
         arrays = now.best_arrays if now.best_worth > NEVER else now.arrays
@@ -156,7 +151,7 @@ class Desk:
         """Starts behind phases that another run has done."""
         self.stages |= stages
         [*_, last] = stages.values()
-        self.now = Standing(last.arrays, last.arrays)
+        self.now = Standing(last.arrays, last.arrays, phase=len(stages) - 1)
 
     def stop(self) -> None:
         """Notes that somebody pressed Ctrl-C."""
@@ -202,7 +197,8 @@ class Desk:
     ) -> Mark:
         """Takes over from a checkpoint and returns the round it is of."""
         counts = {name: record[name] for name in _COUNTS}
-        self.now = Standing(_under("latest", numbers), _under("best", numbers), **counts)
+        latest, best = _under("latest", numbers), _under("best", numbers)
+        self.now = Standing(latest, best, **counts, phase=record["phase"])
         self.history = record["history"]
         self.start = time.monotonic() - record["seconds"]
         self.crew.restore(states, (record["phase"], record["round"]))
@@ -233,11 +229,15 @@ class Desk:
         )
 
     def judge(self) -> Outcome:
-        """Scores the best parameters on the test texts and on people nobody trained on."""
+        """Scores the best parameters on the test texts and on people nobody trained on.
+
+        Where somebody stopped the run, they are read as the last phase reads them of which a round was
+        finished: to the phase that was under way they are nothing but a beginning.
+        """
         population, now = self.setup.population, self.now
         if now.best_worth == NEVER:  # stopped before the first look at the validation texts
             now = replace(now, best=now.done, best_arrays=now.arrays)
-        last = len(self.setup.method.phases) - 1
+        last = now.phase
         unseen = None
         if len(population.held_out):
             met = any(phase.people == "held-out" for phase in self.setup.method.phases)

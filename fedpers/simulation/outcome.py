@@ -77,6 +77,7 @@ class Standing:
         best_worth: What the validation texts were judged by first, with a minus where less is better.
         done: Rounds or epochs finished.
         samples: Training samples gone through.
+        phase: The phase that the parameters are from.
     """
 
     arrays: Arrays
@@ -85,6 +86,7 @@ class Standing:
     best_worth: float = NEVER
     done: int = 0
     samples: int = 0
+    phase: int = 0
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def _pool_phase(desk: Desk, number: int, phase: Phase, plan: Plan) -> None:
             desk.report.stage(f"central {phase.name} epochs", plan.epochs) as stage,
         ):
             for epoch, passed in enumerate(fit(model, examples, plan, draw), start=1):
-                desk.take(extract(model.module), passed.samples, {"train-loss": passed.loss})
+                desk.take(number, extract(model.module), passed.samples, {"train-loss": passed.loss})
                 if tables:
                     states = _states_of(tables, states)
                     desk.crew.restore([dict(zip(persons, states, strict=True))], (number, epoch))
@@ -166,12 +166,12 @@ def _run_phase(desk: Desk, number: int, phase: Phase, start: Mark | None, checkp
         desk.leave(number, None)
         return
     strategy = desk.setup.strategy(number)
-    after, rounds = 0, desk.rounds(number)
+    after, rounds, arrays = 0, desk.rounds(number), desk.now.arrays
     if start is not None and start.phase == number:
         after = start.round
         remind(strategy, start.numbers, start.notes)
     elif phase.anew:
-        desk.begin_anew()
+        arrays = desk.setup.base
     grid = desk.training_grid(number, averages(strategy))
     with (
         quiet(),
@@ -179,8 +179,8 @@ def _run_phase(desk: Desk, number: int, phase: Phase, start: Mark | None, checkp
         desk.report.stage(f"{phase.name} rounds", rounds, after) as stage,
     ):
         grid.tell = stage.tell
-        for done in federate(grid, strategy, desk.now.arrays, rounds, settings.run.seed, after):
-            desk.take(done.arrays, done.samples, done.metrics)
+        for done in federate(grid, strategy, arrays, rounds, settings.run.seed, after):
+            desk.take(number, done.arrays, done.samples, done.metrics)
             kept = aside(grid)
             desk.note_missing(kept.missing)
             desk.senders = kept.senders if kept.senders is not None else desk.senders
