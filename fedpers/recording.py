@@ -64,6 +64,7 @@ def _run_in(
         engine = settings.engine.model_copy(update={"state_folder": str(states)})
         settings = settings.model_copy(update={"engine": engine})
     setup = prepare(settings, build, report, resume=resume)
+    (runs.check_data if resume else runs.write_data)(folder, setup.population.people)
     outcome = run_federated(
         setup,
         report,

@@ -2,6 +2,7 @@
 
 settings.json     every setting, as resolved
 versions.json     fedpers, its commit, and the libraries that can change a number
+data.json         a digest of everyone's texts and labels, to go on with the same
 metrics.jsonl     one line a round or epoch
 people.parquet    test samples and right answers of every person
 model/            the best parameters with config and tokenizer, loadable with transformers
@@ -70,7 +71,7 @@ _LIBRARIES = (
 )
 BEST = "best"  # what a run's best parameters are called among those of its phases
 _DEFAULT_PARENT = Path("runs")
-_SETTINGS, _VERSIONS, _RESULT = "settings.json", "versions.json", "result.json"
+_SETTINGS, _VERSIONS, _DATA, _RESULT = "settings.json", "versions.json", "data.json", "result.json"
 _ADDITIONS = "additions.safetensors"
 _ROUNDS, _MEMBERSHIP = "rounds", "membership"
 _STATES = ("modules", "personal")  # where people's states may be
@@ -108,7 +109,7 @@ def new_run(out: Path | None, name: str, settings: Settings) -> Iterator[Path]:
     try:
         yield folder
     except (InputError, StoppedError, KeyboardInterrupt):
-        if {file.name for file in folder.iterdir()} == {_SETTINGS, _VERSIONS}:
+        if {file.name for file in folder.iterdir()} <= {_SETTINGS, _VERSIONS, _DATA}:
             shutil.rmtree(folder)
         raise
 
@@ -146,6 +147,24 @@ def reopen(folder: Path) -> tuple[dict[str, Any], list[str]]:
         f"{name} was {before.get(name)} and is {now[name]}" for name in now if before.get(name) != now[name]
     ]
     return settings, changed
+
+
+def write_data(folder: Path, people: People) -> None:
+    """Records what the people of a run wrote, as a digest."""
+    _write_json(folder / _DATA, {"sha256": people.digest()})
+
+
+def check_data(folder: Path, people: People) -> None:
+    """Compares people with those that a run began with, if that is recorded.
+
+    Raises:
+        InputError: They are others, or wrote something else or in another order.
+    """
+    if (folder / _DATA).exists() and _read_json(folder, _DATA, "run")["sha256"] != people.digest():
+        raise InputError(
+            f"the data has changed since the run in {folder} began, and texts are dealt out by their places, "
+            "so it might train on what it is tested on: put the data back as it was, or start the run again"
+        )
 
 
 def write_history(folder: Path, history: list[dict[str, float]], suffix: str = "") -> None:

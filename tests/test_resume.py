@@ -298,6 +298,30 @@ def test_what_would_change_the_outcome_is_not_taken(tmp_path: Path) -> None:
     )
 
 
+def test_a_run_goes_on_with_the_data_it_began_with_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    lines = [f"p{person},text {person} {row},{row % 2}" for person in range(8) for row in range(10)]
+
+    def written(lines: list[str]) -> None:
+        (tmp_path / "live.csv").write_text("\n".join(["user_id,text,label", *lines]) + "\n")
+
+    def stopped(desk: Desk) -> Outcome:
+        raise KeyboardInterrupt
+
+    written(lines)
+    with monkeypatch.context() as patched:
+        patched.setattr(Desk, "judge", stopped)
+        flags = ("--data", "live.csv", *QUICK, "--public-people", "2", "--rounds", "2", "--out", "run")
+        assert run("simulate", *flags)[0] == 130
+    written(lines[::-1])
+    status, _, errors = run("simulate", "--resume", "run")
+    assert status == 2
+    assert errors.startswith("error: the data has changed since the run in run began, ")
+    written(lines)
+    assert run("simulate", "--resume", "run")[0] == 0
+
+
 def test_a_run_that_never_came_to_a_checkpoint_says_so(tmp_path: Path) -> None:
     with runs.new_run(tmp_path / "run", "any", small()):
         pass

@@ -56,8 +56,9 @@ app.command(cls=Command)(study)
 app.command(cls=Command)(people)
 app.command(cls=Command)(with_flags(verify, _ALL, without=_VERIFY_DECIDES))
 app.command(cls=Command)(methods)
-_ATTRIBUTION = {"audit": AuditSettings, **_ALL}
-attack_app.command(cls=Command)(with_flags(attribution, _ATTRIBUTION, without=("method",)))
+attack_app.command(cls=Command)(
+    with_flags(attribution, {"audit": AuditSettings, **_ALL}, without=("method",))
+)
 attack_app.command(cls=Command)(with_flags(membership, {"membership": MembershipSettings}))
 attack_app.command(cls=Command)(with_flags(update, {"updates": UpdateSettings}))
 data_app.callback()(lambda: None)  # a group of one command would be that command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Ints = npt.NDArray[np.int64]
+
+_ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,10 @@ class People(Protocol):
         """Returns the time of each of a person's samples, or None where the source has none."""
         ...
 
+    def digest(self) -> str:
+        """Returns a digest that tells whether everyone and everything they wrote is as it was."""
+        ...
+
 
 class TablePeople:
     """People in an Arrow table: rows sorted by person, and one index from person to rows.
@@ -126,6 +133,12 @@ class TablePeople:
             return None
         times: npt.NDArray[np.float64] = self._column("time", person).to_numpy(zero_copy_only=False)
         return times
+
+    def digest(self) -> str:
+        total = hashlib.sha256()
+        for batch in self._table.to_batches(max_chunksize=_ROWS_AT_ONCE):
+            total.update(repr(batch.to_pydict()).encode())
+        return total.hexdigest()
 
     def queries(self, person: int) -> npt.NDArray[np.bool_] | None:
         """Returns which of a person's samples the source is tested on, or None where it does not say."""

@@ -15,6 +15,7 @@ Averaging over k and b gives what can be known without the person. Everything is
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -61,6 +62,10 @@ class SyntheticPeople:
 
     def times(self, person: int) -> None:
         return None
+
+    def digest(self) -> str:
+        first = self.samples(0)  # by the same rule as everyone's
+        return hashlib.sha256(repr((self.size, first.texts, first.labels.tolist())).encode()).hexdigest()
 
     def samples(self, person: int) -> Samples:
         words = self._words(person)

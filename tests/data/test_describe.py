@@ -42,6 +42,9 @@ class Crowd:
     def counts(self) -> Ints:
         return np.ones(self.size, dtype=np.int64)
 
+    def digest(self) -> str:
+        return str(self.size)
+
     def samples(self, person: int) -> Samples:
         return Samples([str(person)], np.zeros(1, dtype=np.int64))
 

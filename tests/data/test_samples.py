@@ -1,5 +1,6 @@
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,3 +126,27 @@ def test_times_go_with_their_person_and_order() -> None:
 
 def test_a_table_without_times_has_none() -> None:
     assert people().times(0) is None
+
+
+# Digest
+
+
+def test_a_digest_stays_where_only_people_are_mixed() -> None:
+    mixed: dict[str, list[object]] = {
+        name: [row[i] for i in (3, 1, 0, 2, 4, 5)] for name, row in ROWS.items()
+    }
+    assert people(**mixed).digest() == people().with_classes(["x"]).digest() == people().digest()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"text": ["b2", "a1", "b1", "c1", "a2", "b3"]},  # the order of one person's
+        {"label": ["10", "9", "9", "x", "10", "9"]},
+        {"user": ["bob", "ann", "bob", "cyd", "ann", "bob"]},
+        {"time": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]},
+    ],
+    ids=["text", "label", "user", "time"],
+)
+def test_a_digest_tells_what_has_changed(changed: dict[str, list[object]]) -> None:
+    assert people(**changed).digest() != people().digest()
