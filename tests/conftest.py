@@ -13,6 +13,7 @@ import torch
 
 from fedpers.cli import main
 from fedpers.experiments import own_sections
+from fedpers.models import quiet_transformers
 from fedpers.report.progress import Reporter
 from fedpers.settings import Settings, resolve
 
@@ -36,9 +37,13 @@ def small(**sections: dict[str, Any]) -> Settings:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    """Fixes torch's threads, as every run does: tests compare bits, and tiny models are faster so."""
+def as_in_a_run() -> None:
+    """Fixes torch's threads and quiets transformers, as every run does.
+
+    Tests compare bits, and tiny models are faster so; they read what is printed.
+    """
     torch.set_num_threads(1)
+    quiet_transformers()
 
 
 @pytest.fixture
