@@ -16,7 +16,7 @@ from fedpers.engine.shards import PEOPLE_A_FILE
 from fedpers.errors import InputError
 from fedpers.method import State
 
-_OWN = "fedpers-states"  # nothing outside of a folder of this name is ever removed
+_OWN = "fedpers-states"  # nothing outside of a folder of such a name is ever removed
 _SUFFIX = ".safetensors"
 
 Stamp = tuple[int, int]  # phase and round, in which a state was written
@@ -88,7 +88,7 @@ class FileStates:
         Raises:
             InputError: It cannot be written.
         """
-        self._folder = folder / _OWN / uuid4().hex
+        self._folder = folder / f"{_OWN}-{uuid4().hex}"
         try:
             self.clear()
         except OSError as error:
@@ -118,7 +118,7 @@ class FileStates:
         self._folder.mkdir(parents=True)
 
     def close(self) -> None:
-        # A worker that is being ended may write once more; the next run here removes that.
+        # A worker that is being ended may write once more, which then stays.
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _latest(self, person: int, before: Stamp) -> State | None:
