@@ -49,6 +49,15 @@ def test_without_a_run_one_is_made_and_shown_as_a_table(run: Run) -> None:
     assert "cloud rounds" in err
 
 
+def test_an_audit_comes_to_its_end_where_nobody_has_two_uploads(run: Run, tmp_path: Path) -> None:
+    few = (*QUICK, "--set", "synthetic.samples_per_person=3", "--out", "here")
+    status, out, _ = run("attack", "attribution", *few)
+    assert status == 0
+    assert "No pairs to tell apart by distance" in out
+    result = json.loads((tmp_path / "here" / "attribution.json").read_text())
+    assert (result["people"], result["uploads"], result["linkability"]) == (5, 5, None)
+
+
 def test_a_sweep_prints_a_point_a_value_and_draws_them(run: Run, tmp_path: Path) -> None:
     status, out, _ = run("attack", "attribution", "--sweep", "noise=0.01,5", "--out", "f", "--json", *QUICK)
     result = json.loads(out)

@@ -41,7 +41,7 @@ def _attackers_table(result: Mapping[str, Any]) -> RenderableType:
 def _notes(result: Mapping[str, Any]) -> list[RenderableType]:
     costs, linked = result["request"], result["linkability"]
     pairs = (
-        "No pairs of one person's uploads beside pairs of two people's."
+        "No pairs to tell apart by distance: that takes two people, and two uploads of one."
         if linked is None
         else "Pairs of one person's uploads against pairs of two people's, told apart by distance: "
         f"AUC {linked:.3f}."
