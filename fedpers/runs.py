@@ -51,7 +51,7 @@ from fedpers.data import People
 from fedpers.engine import files_of, has_checkpoint
 from fedpers.errors import InputError, StoppedError, WriteError
 from fedpers.evaluation import Scores
-from fedpers.files import save_whole, write_whole, writing
+from fedpers.files import beside, save_whole, write_whole, writing
 from fedpers.models import Arrays, ModelSpec, detach, insert, load
 from fedpers.records import Crossing, Records
 from fedpers.settings import Settings
@@ -190,8 +190,9 @@ def write_people(
             **further,
         }
     )
-    with writing(folder / "people.parquet"):
-        pq.write_table(table, folder / "people.parquet")
+    path = folder / "people.parquet"
+    with writing(path), beside(path) as unfinished:
+        pq.write_table(table, unfinished)
 
 
 def write_model(folder: Path, spec: ModelSpec, arrays: Arrays) -> None:

@@ -71,6 +71,8 @@ class Description:
         class_counts: Samples of each class, in the order of the classes' numbers; none where texts or next
             words are to be written.
         text_words: Words a text, parted by white space.
+        repeated: Samples whose text is exactly that of another of the same person that was counted before. A
+            random split may train on one and test on the other.
         tested_samples: Samples the two rules were scored on.
         global_majority_accuracy: Rate in [0, 1] of answering everyone's most frequent class; None where
             nobody has 3 samples.
@@ -85,6 +87,7 @@ class Description:
     described_people: int
     class_counts: dict[str, int]
     text_words: Spread
+    repeated: int
     tested_samples: int
     global_majority_accuracy: float | None
     person_majority_accuracy: float | None
@@ -108,8 +111,10 @@ def describe(people: People, notes: Iterable[str] = ()) -> Description:
     chosen = _chosen(len(people))
     lengths: list[int] = []
     labels: list[Ints] = []
+    repeated = 0
     for person in chosen:
         samples = people.samples(int(person))
+        repeated += len(samples) - len(set(samples.texts))
         lengths.extend(len(text.split()) for text in samples.texts)
         own = samples.labels[_order(people, int(person), len(samples))]
         labels.append(own[own >= 0])
@@ -121,6 +126,7 @@ def describe(people: People, notes: Iterable[str] = ()) -> Description:
         described_people=len(chosen),
         class_counts=dict(zip(people.classes, _count(labels, len(people.classes)).tolist(), strict=True)),
         text_words=spread(np.array(lengths)),
+        repeated=repeated,
         tested_samples=scores.tested,
         global_majority_accuracy=scores.global_hits / scores.tested if scores.tested else None,
         person_majority_accuracy=scores.person_hits / scores.tested if scores.tested else None,

@@ -28,6 +28,8 @@ def _totals(description: Description) -> Table:
     table.add_row("Samples", f"{description.samples:,}")
     if description.test_part is not None:
         table.add_row("Samples of its own test part", f"{description.test_part:,}")
+    if description.repeated:
+        table.add_row("Repeats of a text of the same person", f"{description.repeated:,}")
     written = description.written
     if written is not None:
         what = "Texts" if written.what == "text" else "Next words"
@@ -93,5 +95,5 @@ def _sampling(description: Description) -> list[str]:
     described, people = description.described_people, description.people
     if described == people:
         return []
-    what = "Classes, words and majority rules" if description.written is None else "Words and answers"
+    what = "Texts, classes and majority rules" if description.written is None else "Texts and answers"
     return [f"{what} are those of {described:,} of the {people:,} people."]

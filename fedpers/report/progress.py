@@ -31,6 +31,11 @@ class Stage:
         self._note = self._spent = ""
         self._first = self._last = time.monotonic()
 
+    def begin(self) -> None:
+        """Says how many steps there are, where the first of them may take long."""
+        if self._each:
+            self._print(self._last, "")
+
     def advance(self, note: str = "", spent: str = "") -> None:
         """Counts one step done; a note says how things stand, another what was spent, until a newer one."""
         self._done += 1
@@ -113,7 +118,9 @@ class Reporter:
             each: Whether every step has a line that stays.
         """
         if not self.console.is_terminal:
-            yield Stage(self.console, name, steps, done, each=each)
+            plain = Stage(self.console, name, steps, done, each=each)
+            plain.begin()
+            yield plain
             return
         columns = (
             TextColumn("{task.description}"),

@@ -19,9 +19,14 @@ from fedpers.study.description import Gain, Layer, OwnCell, Plot, Study
 from fedpers.study.measures import check_measure, split
 
 NO_LABEL = "-"  # shown on an axis that a cell has no label on
-# What changes no result, and what a study decides itself.
+# What changes no result; and what no setting of a study's can change, with the reason.
 _FREE = ("workers", "ray_address", "checkpoint_every", "state_folder", "keep_rounds", "keep_states")
-_DECIDED = {"engine.workers": "--jobs", "run.seed": "--seeds, or seeds = [...] in the study's file"}
+_DECIDED = {
+    "engine.workers": "is set by --jobs",
+    "run.seed": "is set by --seeds, or seeds = [...] in the study's file",
+    "engine.keep_rounds": "is of runs with a folder of their own",
+    "engine.keep_states": "is of runs with a folder of their own",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,23 +189,23 @@ def _cell(
 def _check_layer(study: Study, layer: Layer) -> None:
     """Raises an InputError if a layer sets what the study, one of its axes or a flag sets."""
     resolve([layer], own_sections())
-    set_by = {
-        f"{section}.{field}": f"the study's {axis}"
+    reasons = {
+        f"{section}.{field}": f"is set by the study's {axis}"
         for axis, values in study.axes.items()
         for value in values.values()
         for section, fields in value.items()
         if isinstance(fields, Mapping)
         for field in fields
     }
-    _check_undecided(layer, {**_DECIDED, **set_by})
+    _check_undecided(layer, {**_DECIDED, **reasons})
 
 
-def _check_undecided(given: Mapping[str, Any], set_by: Mapping[str, str]) -> None:
-    """Raises an InputError if settings hold one that is set by something else, which would win."""
+def _check_undecided(given: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
+    """Raises an InputError if settings hold one that has no effect, given why, by its name."""
     for section, fields in given.items():
         for field in fields if isinstance(fields, Mapping) else ():
-            if by := set_by.get(f"{section}.{field}"):
-                raise InputError(f"{section}.{field} is set by {by}: leave it out")
+            if reason := reasons.get(f"{section}.{field}"):
+                raise InputError(f"{section}.{field} {reason}: leave it out")
 
 
 def _check_shown(study: Study, cells: Sequence[Cell]) -> None:

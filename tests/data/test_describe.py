@@ -72,6 +72,11 @@ def test_counts_words_between_white_space() -> None:
     assert (found.minimum, found.median, found.maximum, found.mean) == (1, 1.5, 3, 1.75)
 
 
+def test_counts_repeats_of_a_persons_own_texts_alone() -> None:
+    rows = ("ann", "1", "x"), ("ann", "1", "y"), ("ann", "1", "x"), ("bob", "1", "y"), ("bob", "2", "y")
+    assert describe(people(*rows)).repeated == 2
+
+
 def test_quantiles_of_0_to_100_are_their_own_percentages() -> None:
     found = spread(np.arange(101))
     assert (found.percentile_5, found.percentile_25, found.percentile_75, found.percentile_95) == (

@@ -16,6 +16,7 @@ def description(**changes: object) -> Description:
         "described_people": 3,
         "class_counts": {"bad": 3, "good": 6},
         "text_words": SPREAD,
+        "repeated": 0,
         "tested_samples": 3,
         "global_majority_accuracy": 2 / 3,
         "person_majority_accuracy": None,
@@ -45,6 +46,12 @@ def test_shows_the_most_frequent_class_first() -> None:
 
 def test_shows_the_notes() -> None:
     assert "2 rows were left out" in shown(description())
+
+
+def test_shows_repeats_where_there_are_some() -> None:
+    assert "Repeats" not in shown(description())
+    assert "same person" in shown(description(repeated=1_234))
+    assert "1,234" in shown(description(repeated=1_234))
 
 
 def test_says_when_only_a_sample_of_the_people_is_described() -> None:

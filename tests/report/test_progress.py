@@ -53,12 +53,12 @@ def test_the_time_left_goes_by_the_pace_after_the_first_step(monkeypatch: pytest
     ]
 
 
-def test_few_long_steps_have_a_line_each() -> None:
+def test_few_long_steps_have_a_line_each_and_one_before_the_first() -> None:
     stream = io.StringIO()
     with Reporter(Console(file=stream, width=80)).stage("runs", 3, 1, each=True) as stage:
         stage.advance("one")
         stage.advance("two")
-    assert stream.getvalue().splitlines() == ["runs: 2/3, one", "runs: 3/3, two"]
+    assert stream.getvalue().splitlines() == ["runs: 1/3", "runs: 2/3, one", "runs: 3/3, two"]
 
 
 def test_few_long_steps_have_a_line_each_above_the_bar() -> None:

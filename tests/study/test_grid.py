@@ -59,6 +59,8 @@ def test_given_settings_go_before_the_files_common_ones(tmp_path: Path) -> None:
     [
         ("user_identifier.identifier=name", "user_identifier.identifier is set by the study's kind"),
         ("engine.workers=2", "engine.workers is set by --jobs: leave it out"),
+        ("engine.keep_rounds=1", "engine.keep_rounds is of runs with a folder of their own: leave it out"),
+        ("engine.keep_states=true", "engine.keep_states is of runs with a folder of their own: leave it out"),
         ("run.seed=2", "run.seed is set by --seeds, or seeds = [...] in the study's file: leave it out"),
         ("data.client=2", "unknown setting 'data.client': did you mean 'data.clients'?"),
     ],
