@@ -49,6 +49,7 @@ def hide_words(batch: Batch, model: Model, masking: Masking, keys: Sequence[int]
     open_ = _choosable(ids, batch.mask.cpu().numpy(), model, masking)
     chosen = np.zeros(ids.shape, dtype=bool)
     hidden = ids.copy()
+    vocabulary = _words(model)
     for device, key in enumerate(keys):
         draw = np.random.default_rng([key, 1])
         own = np.flatnonzero(open_[device])
@@ -57,7 +58,7 @@ def hide_words(batch: Batch, model: Model, masking: Masking, keys: Sequence[int]
         luck = draw.random(len(own))
         taken = luck < masking.share
         taken[luck.argmin()] = True  # a step without any word would be lost
-        fate, words = draw.random(len(own)), draw.choice(_words(model), size=len(own))
+        fate, words = draw.random(len(own)), draw.choice(vocabulary, size=len(own))
         before = ids[device].reshape(-1)[own]
         now = np.where(
             fate < _MASKED,
