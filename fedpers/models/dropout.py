@@ -51,7 +51,7 @@ class KeyedDropout(TorchFunctionMode):
             return input
         self._calls += 1
         kept = _bits(self._key, self._calls, self._first, input.shape) >= int(p * 2**31)
-        return input * (kept.to(input.dtype) * (1 / (1 - p)))
+        return input * kept.to(input.dtype).mul_(1 / (1 - p))
 
 
 def kept(keys: torch.Tensor, call: int, first: int, shape: Sequence[int], rate: float) -> torch.Tensor:
@@ -78,13 +78,16 @@ def _bits(key: torch.Tensor, call: int, first: int, shape: Sequence[int]) -> tor
         start = 0 if axis else first
         places = torch.arange(start, start + length, dtype=torch.int32, device=key.device) * _PLACE
         state = _mix(state[..., None] ^ places)
-    return state & 0x7FFFFFFF
+    return state.bitwise_and_(0x7FFFFFFF)
 
 
 def _mix(state: torch.Tensor) -> torch.Tensor:
-    state = (state ^ (state >> 16 & 0xFFFF)) * _FIRST
-    state = (state ^ (state >> 13 & 0x7FFFF)) * _SECOND
-    return state ^ (state >> 16 & 0xFFFF)
+    """Returns a hash of each number, mostly in place: going through memory is all the work."""
+    mixed = (state >> 16).bitwise_and_(0xFFFF).bitwise_xor_(state).mul_(_FIRST)
+    mixed ^= (mixed >> 13).bitwise_and_(0x7FFFF)
+    mixed *= _SECOND
+    mixed ^= (mixed >> 16).bitwise_and_(0xFFFF)
+    return mixed
 
 
 def _wrapped(number: int) -> int:
